@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class AgentsConfig(AppConfig):
+    name = "agents_app"
+    verbose_name = "Receptionists"
+
+    def ready(self) -> None:
+        # Tools import models, which exist only from now on.
+        from agents_app import checks, immutability, tools
+
+        checks.register_checks()
+        immutability.install_after_migrations()
+        tools.find_tools()

@@ -1,0 +1,37 @@
+"""What a receptionist is. Knows nothing of calls.
+
+A draft (`Agent` and its rows) changes freely; an `AgentVersion` never does.
+"""
+
+from agents_app.models.agents import Agent, Guardrail, Instruction, RealtimeModel, Tool, Voice
+from agents_app.models.clinics import (
+    ApiToken,
+    Clinic,
+    ClinicGroup,
+    ClinicHours,
+    ClinicOrigin,
+    Membership,
+    digest,
+    normal_origin,
+)
+from agents_app.models.versions import AgentVersion, Clip, canonical_json
+
+__all__ = [
+    "Agent",
+    "AgentVersion",
+    "ApiToken",
+    "Clinic",
+    "ClinicGroup",
+    "ClinicHours",
+    "ClinicOrigin",
+    "Clip",
+    "Guardrail",
+    "Instruction",
+    "Membership",
+    "RealtimeModel",
+    "Tool",
+    "Voice",
+    "canonical_json",
+    "digest",
+    "normal_origin",
+]

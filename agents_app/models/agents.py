@@ -1,0 +1,234 @@
+"""A receptionist as its manager edits it: the draft, and the models and voices that it may choose from."""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from agents_app.data_classes import DataClass
+from agents_app.models.clinics import Clinic
+
+
+class RealtimeModel(models.Model):
+    """A model of the Realtime API, as data: names come and go faster than releases of this program."""
+
+    data_classes = {DataClass.PUBLIC: "id name label reasoning parallel_tools shutdown_on"}
+
+    name = models.CharField(_("name"), max_length=100, unique=True, help_text=_("As the Realtime API spells it."))
+    label = models.CharField(_("label"), max_length=100)
+    reasoning = models.BooleanField(_("takes a reasoning effort"), default=False)
+    parallel_tools = models.BooleanField(_("may call several tools at once"), default=False)
+    shutdown_on = models.DateField(_("ends on"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("model")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Voice(models.Model):
+    data_classes = {DataClass.PUBLIC: "id name label recommended"}
+
+    name = models.CharField(_("name"), max_length=50, unique=True, help_text=_("As the Realtime API spells it."))
+    label = models.CharField(_("label"), max_length=100)
+    recommended = models.BooleanField(_("recommended"), default=False)
+
+    class Meta:
+        verbose_name = _("voice")
+        ordering = ("-recommended", "name")
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class AgentQuerySet(models.QuerySet["Agent"]):
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        return self.filter(clinic__in=Clinic.objects.visible_to(user))
+
+    def published(self, public_name: str) -> Agent | None:
+        """Return the agent that answers to `public_name`, with its clinic and live version; paused ones too."""
+        return (
+            self.filter(public_name=public_name, live_version__isnull=False)
+            .select_related("clinic", "live_version")
+            .first()
+        )
+
+
+class Agent(models.Model):
+    """A receptionist as its manager edits it. Callers never meet this draft, only its live version."""
+
+    data_classes = {
+        DataClass.PUBLIC: (
+            "id clinic name public_name paused model voice speed reasoning_effort language turn_taking greeting "
+            "disclosure goodbye apology live_version"
+        )
+    }
+
+    class TurnTaking(models.TextChoices):
+        QUIET = "quiet", _("Quiet room: answers soon after the caller stops")
+        NOISY = "noisy", _("Noisy waiting room: ignores voices in the background")
+        SLOW = "slow", _("Slow speaker: waits through long pauses")
+        SEMANTIC = "semantic", _("By meaning: waits until a sentence sounds finished")
+
+    class Effort(models.TextChoices):
+        MINIMAL = "minimal", _("minimal")
+        LOW = "low", _("low")
+        MEDIUM = "medium", _("medium")
+        HIGH = "high", _("high")
+
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="agents")
+    name = models.CharField(_("name"), max_length=50, help_text=_("What the receptionist calls itself: Lexi."))
+    public_name = models.CharField(
+        _("public name"),
+        max_length=50,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$", _("Small letters, digits and hyphens."))],
+        help_text=_("In the address of the talk page. Fixed once published, and never used again."),
+    )
+    paused = models.BooleanField(
+        _("paused"), default=False, help_text=_("Takes no calls; its page shows the phone and the hours.")
+    )
+    model = models.ForeignKey(RealtimeModel, on_delete=models.PROTECT, verbose_name=_("model"))
+    voice = models.ForeignKey(Voice, on_delete=models.PROTECT, verbose_name=_("voice"))
+    speed = models.DecimalField(
+        _("speed"),
+        max_digits=3,
+        decimal_places=2,
+        default=1,
+        validators=[MinValueValidator(0.25), MaxValueValidator(1.5)],
+        help_text=_("1 is usual; from 0.25 to 1.5."),
+    )
+    reasoning_effort = models.CharField(
+        _("reasoning effort"),
+        max_length=10,
+        choices=Effort.choices,
+        default=Effort.LOW,
+        help_text=_("More effort answers later. Only for models that take it."),
+    )
+    language = models.CharField(_("language"), max_length=5, default="en", help_text=_("Two letters, such as en."))
+    turn_taking = models.CharField(
+        _("turn taking"), max_length=10, choices=TurnTaking.choices, default=TurnTaking.QUIET
+    )
+    greeting = models.CharField(_("greeting"), max_length=300, help_text=_("The first words of each call, said once."))
+    disclosure = models.CharField(
+        _("disclosure"),
+        max_length=300,
+        default=_("I am an automated assistant."),
+        help_text=_("Said right after the greeting, so that nobody takes it for a person."),
+    )
+    goodbye = models.CharField(_("goodbye"), max_length=300, default=_("Thank you for calling. Goodbye."))
+    apology = models.CharField(
+        _("apology"),
+        max_length=300,
+        default=_("I am sorry, something went wrong on our side. Please call us by phone."),
+        help_text=_("Said when a call cannot go on."),
+    )
+    live_version = models.ForeignKey(
+        "agents_app.AgentVersion",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="live_for",
+        verbose_name=_("live version"),
+    )
+
+    objects = AgentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("receptionist")
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("clinic", "name"), name="agent_name_once_a_clinic"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.pk and self.versions.exists():
+            fixed = Agent.objects.only("public_name", "clinic_id").get(pk=self.pk)
+            if fixed.public_name != self.public_name:
+                raise ValidationError({"public_name": _("It is fixed, since this receptionist has been published.")})
+            if fixed.clinic_id != self.clinic_id:
+                raise ValidationError({"clinic": _("It is fixed, since this receptionist has been published.")})
+
+
+class Instruction(models.Model):
+    """One block of what the receptionist is told. Blocks are joined in order."""
+
+    data_classes = {DataClass.PUBLIC: "id agent position kind title text"}
+
+    class Kind(models.TextChoices):
+        PERSONA = "persona", _("Persona: who it is and how it speaks")
+        BUSINESS = "business", _("Business: what it knows and how it works")
+        FALLBACK = "fallback", _("Fallback: what it does when stuck")
+        SAFETY = "safety", _("Safety: what it must never do")
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="instructions")
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.BUSINESS)
+    title = models.CharField(_("title"), max_length=100)
+    text = models.TextField(_("text"), max_length=8000)
+
+    class Meta:
+        verbose_name = _("instruction")
+        ordering = ("position", "pk")
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Tool(models.Model):
+    """A tool of the registry that this receptionist may use."""
+
+    data_classes = {DataClass.PUBLIC: "id agent name enabled"}
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="tools")
+    name = models.CharField(_("tool"), max_length=64)
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("tool")
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("agent", "name"), name="tool_once_an_agent"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Guardrail(models.Model):
+    """A rule on the caller's words, matched by plain code, never by the model."""
+
+    data_classes = {DataClass.PUBLIC: "id agent position name phrases line shows_emergency_number enabled"}
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="guardrails")
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    name = models.CharField(_("name"), max_length=100)
+    phrases = models.TextField(
+        _("phrases"),
+        max_length=8000,
+        help_text=_("One a line. Each is looked for as whole words in what the caller says or types."),
+    )
+    line = models.CharField(
+        _("fixed line"), max_length=300, help_text=_("Said word for word when the rule trips; no model speaks it.")
+    )
+    shows_emergency_number = models.BooleanField(_("shows the emergency number"), default=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("guardrail")
+        ordering = ("position", "pk")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def phrase_list(self) -> list[str]:
+        return [line.strip() for line in self.phrases.splitlines() if re.search(r"\w", line)]

@@ -1,0 +1,187 @@
+"""Every setting, read once from the environment or `.env`; a missing or wrong one stops the start in one line.
+
+Nothing else in the project reads the environment.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def _read(name: str, cast: Any, default: Any = environ.Env.NOTSET) -> Any:
+    """Return the setting `name`; a wrong value is one clear line, which does not repeat it: it may be a secret."""
+    try:
+        return env.get_value(name, cast=cast, default=default)
+    except ImproperlyConfigured:
+        raise ImproperlyConfigured(f"{name} is not set; see .env.example") from None
+    except (ValueError, TypeError):
+        raise ImproperlyConfigured(f"{name} is not a valid {cast.__name__}; see .env.example") from None
+
+
+def _strict_bool(text: str) -> bool:
+    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+    try:
+        return words[str(text).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+_strict_bool.__name__ = "truth value (true or false)"
+
+DEBUG: bool = _read("DEBUG", _strict_bool, default=False)
+
+# In DEBUG the secrets have values that anyone can read in this file; outside DEBUG they have none at all.
+SECRET_KEY: str = _read("SECRET_KEY", str, default="insecure-development-key" if DEBUG else environ.Env.NOTSET)
+ALLOWED_HOSTS: list[str] = _read("ALLOWED_HOSTS", list, default=["127.0.0.1", "localhost", "[::1]"] if DEBUG else [])
+
+_DEVELOPMENT_DATA_KEY = "ZnJvbnRkZXNrLWRldmVsb3BtZW50LWRhdGEta2V5ISE="
+# The first encrypts, all decrypt. Never SECRET_KEY: that one is rotated without a thought for stored data.
+DATA_KEYS: list[str] = _read("DATA_KEYS", list, default=[_DEVELOPMENT_DATA_KEY] if DEBUG else environ.Env.NOTSET)
+try:
+    FERNETS = [Fernet(key) for key in DATA_KEYS]
+except ValueError:
+    raise ImproperlyConfigured(
+        "DATA_KEYS must be Fernet keys, 32 bytes in URL-safe base64, parted by commas; see .env.example"
+    ) from None
+if not FERNETS:
+    raise ImproperlyConfigured("DATA_KEYS is empty; see .env.example")
+
+DATA_DIR = Path(_read("DATA_DIR", str, default=str(BASE_DIR / "var")))
+
+_database_url: str = _read("DATABASE_URL", str, default=f"sqlite:///{DATA_DIR / 'frontdesk.sqlite3'}")
+try:
+    DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(_database_url)}
+except (ImproperlyConfigured, ValueError, KeyError):
+    DATABASES = {"default": {}}
+if DATABASES["default"].get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgres://user:password@host/name")
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    _database_path = Path(DATABASES["default"]["NAME"])
+    _database_path.parent.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,  # seconds a writer waits for another
+        "transaction_mode": "IMMEDIATE",  # a transaction that begins with a read cannot then fail to become a writer
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    # A file, since the call's threads each hold a connection of their own.
+    DATABASES["default"]["TEST"] = {"NAME": str(_database_path.with_name(f"test_{_database_path.name}"))}
+
+REDIS_URL: str = _read("REDIS_URL", str, default="")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+STANDIN_URL = "http://127.0.0.1:8765/v1"
+OPENAI_API_KEY: str = _read("OPENAI_API_KEY", str, default="")
+_default_base_url = STANDIN_URL if DEBUG and not OPENAI_API_KEY else "https://api.openai.com/v1"
+OPENAI_BASE_URL: str = _read("OPENAI_BASE_URL", str, default=_default_base_url).rstrip("/")
+if not OPENAI_BASE_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("OPENAI_BASE_URL must begin with http:// or https://")
+
+# How many proxies stand before us, each of which appends to X-Forwarded-For.
+TRUSTED_PROXIES: int = _read("TRUSTED_PROXIES", int, default=0)
+DRAIN_SECONDS: int = _read("DRAIN_SECONDS", int, default=600)
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "django_tasks",
+    "django_tasks_db",
+    "agents_app",
+    "agents_app.practice",
+    "sessions_app",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/calls/"
+
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Frontdesk staff API", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+TESTING = "pytest" in sys.modules
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}

@@ -1,0 +1,13 @@
+"""Sets the environment, then Django: nothing else reads it, and nothing is read twice."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import django
+
+os.environ.setdefault("DEBUG", "true")
+os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
