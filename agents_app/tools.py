@@ -110,6 +110,7 @@ class ToolSpec:
     handler: Handler
     recap: RecapMaker | None = None
     timeout_s: float = TOOL_TIMEOUT_S
+    working: str = "One moment"  # what the caller reads while it runs
 
     @property
     def writes(self) -> bool:
@@ -133,6 +134,7 @@ def tool(
     *,
     recap: RecapMaker | None = None,
     timeout_s: float = TOOL_TIMEOUT_S,
+    working: str = "One moment",
 ) -> Callable[[Handler], Handler]:
     """Register the decorated handler. Raises ValueError when the name is taken, or unknown arguments would pass."""
 
@@ -141,7 +143,7 @@ def tool(
             raise ValueError(f"Two tools are named {name}")
         if arguments.model_config.get("extra") != "forbid":
             raise ValueError(f"The arguments of {name} must forbid extra fields")
-        _registry[name] = ToolSpec(name, description, arguments, handler, recap, timeout_s)
+        _registry[name] = ToolSpec(name, description, arguments, handler, recap, timeout_s, working)
         return handler
 
     return register
