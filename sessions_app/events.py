@@ -1,0 +1,305 @@
+"""The Realtime API's server events that a call reads.
+
+Pure. Parsing is lenient where the service is (unknown fields are dropped, most fields may be missing) and strict where
+we compute: ids are text, audio is whole base64. An unknown type becomes `Other`; what cannot be read raises Malformed.
+Only fields named here can ever be passed on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+
+class Malformed(Exception):
+    """The frame is not an event. Its text is not repeated: it may hold speech."""
+
+
+class ServerEvent(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    TYPE: ClassVar[str] = ""
+
+    event_id: str = ""
+
+    @property
+    def type(self) -> str:
+        return self.TYPE
+
+
+class Other(ServerEvent):
+    """A type that we do not read: new, or of no use to a call. Its name alone is kept."""
+
+    name: str = ""
+
+    @property
+    def type(self) -> str:
+        return self.name
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str = ""
+    text: str | None = None
+    transcript: str | None = None
+
+
+class ItemBody(BaseModel):
+    """An item as the service shows it: a message, or a function call, or its output."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    type: str = "message"
+    role: str = ""
+    status: str | None = None
+    content: list[Part] = Field(default_factory=list)
+    name: str = ""
+    call_id: str = ""
+    arguments: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the item says, written or spoken; "" when the service does not know (yet)."""
+        return " ".join(part.transcript or part.text or "" for part in self.content).strip()
+
+
+class ErrorBody(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str = ""
+    code: str | None = None
+    event_id: str | None = None
+
+
+class StatusDetails(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str | None = None
+    reason: str | None = None
+    error: ErrorBody | None = None
+
+
+class ResponseBody(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    status: str = ""
+    status_details: StatusDetails | None = None
+    output: list[ItemBody] = Field(default_factory=list)
+    output_modalities: list[str] = Field(default_factory=list)
+    metadata: dict[str, str] | None = None
+    usage: dict[str, Any] | None = None
+
+
+class SessionCreated(ServerEvent):
+    TYPE = "session.created"
+
+
+class SessionUpdated(ServerEvent):
+    TYPE = "session.updated"
+
+
+class Error(ServerEvent):
+    TYPE = "error"
+    error: ErrorBody
+
+
+class SpeechStarted(ServerEvent):
+    TYPE = "input_audio_buffer.speech_started"
+    item_id: str
+    audio_start_ms: int = 0
+
+
+class SpeechStopped(ServerEvent):
+    TYPE = "input_audio_buffer.speech_stopped"
+    item_id: str
+    audio_end_ms: int = 0
+
+
+class Committed(ServerEvent):
+    TYPE = "input_audio_buffer.committed"
+    item_id: str
+
+
+class Cleared(ServerEvent):
+    TYPE = "input_audio_buffer.cleared"
+
+
+class TimeoutTriggered(ServerEvent):
+    TYPE = "input_audio_buffer.timeout_triggered"
+    item_id: str
+
+
+class ItemAdded(ServerEvent):
+    TYPE = "conversation.item.added"
+    item: ItemBody
+
+
+class ItemDone(ServerEvent):
+    TYPE = "conversation.item.done"
+    item: ItemBody
+
+
+class ItemTruncated(ServerEvent):
+    TYPE = "conversation.item.truncated"
+    item_id: str
+    audio_end_ms: int = 0
+
+
+class TranscriptionDelta(ServerEvent):
+    TYPE = "conversation.item.input_audio_transcription.delta"
+    item_id: str
+    delta: str = ""
+
+
+class TranscriptionCompleted(ServerEvent):
+    TYPE = "conversation.item.input_audio_transcription.completed"
+    item_id: str
+    transcript: str = ""
+    usage: dict[str, Any] | None = None
+
+
+class TranscriptionFailed(ServerEvent):
+    TYPE = "conversation.item.input_audio_transcription.failed"
+    item_id: str
+    error: ErrorBody | None = None
+
+
+class ResponseCreated(ServerEvent):
+    TYPE = "response.created"
+    response: ResponseBody
+
+
+class ResponseDone(ServerEvent):
+    TYPE = "response.done"
+    response: ResponseBody
+
+
+class OutputEvent(ServerEvent):
+    """Part of a response: ids and indices that each of these events carries."""
+
+    response_id: str
+    item_id: str = ""
+    output_index: int = 0
+    content_index: int = 0
+
+
+class OutputItemAdded(OutputEvent):
+    TYPE = "response.output_item.added"
+    item: ItemBody
+
+
+class OutputItemDone(OutputEvent):
+    TYPE = "response.output_item.done"
+    item: ItemBody
+
+
+class ContentPartAdded(OutputEvent):
+    TYPE = "response.content_part.added"
+    part: Part
+
+
+class ContentPartDone(OutputEvent):
+    TYPE = "response.content_part.done"
+    part: Part
+
+
+class TextDelta(OutputEvent):
+    TYPE = "response.output_text.delta"
+    delta: str
+
+
+class TextDone(OutputEvent):
+    TYPE = "response.output_text.done"
+    text: str = ""
+
+
+class TranscriptDelta(OutputEvent):
+    TYPE = "response.output_audio_transcript.delta"
+    delta: str
+
+
+class TranscriptDone(OutputEvent):
+    TYPE = "response.output_audio_transcript.done"
+    transcript: str = ""
+
+
+class AudioDelta(OutputEvent):
+    """`delta` is the sound, decoded."""
+
+    TYPE = "response.output_audio.delta"
+    delta: bytes
+
+    @field_validator("delta", mode="before")
+    @classmethod
+    def _decode(cls, value: Any) -> bytes:
+        return decode_audio(value)
+
+
+class AudioDone(OutputEvent):
+    TYPE = "response.output_audio.done"
+
+
+SERVER_EVENTS: dict[str, type[ServerEvent]] = {
+    kind.TYPE: kind
+    for kind in (
+        SessionCreated,
+        SessionUpdated,
+        Error,
+        SpeechStarted,
+        SpeechStopped,
+        Committed,
+        Cleared,
+        TimeoutTriggered,
+        ItemAdded,
+        ItemDone,
+        ItemTruncated,
+        TranscriptionDelta,
+        TranscriptionCompleted,
+        TranscriptionFailed,
+        ResponseCreated,
+        ResponseDone,
+        OutputItemAdded,
+        OutputItemDone,
+        ContentPartAdded,
+        ContentPartDone,
+        TextDelta,
+        TextDone,
+        TranscriptDelta,
+        TranscriptDone,
+        AudioDelta,
+        AudioDone,
+    )
+}
+
+
+def decode_audio(value: Any) -> bytes:
+    """Return the bytes of strict base64. Raises ValueError for anything else, and for none at all."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("audio is base64 text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("audio is not base64") from None
+
+
+def encode_audio(pcm: bytes) -> str:
+    return base64.b64encode(pcm).decode("ascii")
+
+
+def parse(text: str | bytes) -> ServerEvent:
+    """Return the event in a frame of the Realtime API. Raises Malformed."""
+    try:
+        raw = json.loads(text)
+        name = raw["type"]
+        kind = SERVER_EVENTS.get(name)
+        if kind is None:
+            return Other(name=str(name)[:80], event_id=str(raw.get("event_id", "")))
+        return kind.model_validate(raw)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
+        raise Malformed from None
