@@ -9,10 +9,11 @@ from typing import Self
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
-from agents_app.models import AgentVersion, Clinic
+from agents_app.models import AgentVersion, ApiToken, Clinic
 from agents_app.practice.models import Patient
 
 # No vowels, so no words; no 0, 1, 5, so nothing that is misheard for a letter.
@@ -29,6 +30,10 @@ class CallSessionQuerySet(models.QuerySet["CallSession"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return the calls of the user's clinics: the only way in. Another clinic's call does not exist."""
         return self.filter(clinic__in=Clinic.objects.visible_to(user))
+
+    def visible_to_token(self, token: ApiToken) -> Self:
+        """Return the calls that a clinic's program may read: its own clinic's, and no other of the group."""
+        return self.filter(clinic_id=token.clinic_id)
 
 
 class CallSession(models.Model):
@@ -112,7 +117,11 @@ class CallSession(models.Model):
     class Meta:
         verbose_name = _("call")
         ordering = ("-started_at", "-id")
-        indexes = (models.Index(fields=("clinic", "-started_at")),)
+        indexes = (
+            models.Index(fields=("clinic", "-started_at")),
+            # The list of calls: newest first over all the clinics of a group, a page at a time.
+            models.Index(fields=("-started_at", "-id"), name="call_newest_first"),
+        )
 
     def __str__(self) -> str:
         return self.reference
@@ -260,9 +269,9 @@ class Event(models.Model):
 
 
 class CallView(models.Model):
-    """Who opened, played or read a call, through which door. Rows are only ever added."""
+    """Who opened, played or read a call, through which door: a member of staff or a program. Rows are only added."""
 
-    data_classes = {DataClass.PUBLIC: "id session user at door"}
+    data_classes = {DataClass.PUBLIC: "id session user api_token at door"}
 
     class Door(models.TextChoices):
         PAGE = "page", _("opened the page")
@@ -271,12 +280,18 @@ class CallView(models.Model):
         ADMIN = "admin", _("opened it in the admin")
 
     session = models.ForeignKey(CallSession, on_delete=models.CASCADE, related_name="views")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    api_token = models.ForeignKey(ApiToken, on_delete=models.PROTECT, null=True, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
     door = models.CharField(max_length=5, choices=Door.choices)
 
     class Meta:
         ordering = ("-at",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(user__isnull=True) ^ Q(api_token__isnull=True), name="view_by_user_or_token"
+            ),
+        )
 
     def __str__(self) -> str:
-        return f"{self.user_id} {self.door}"
+        return f"{self.user_id or self.api_token_id} {self.door}"
