@@ -35,11 +35,12 @@ class RealtimeModel(models.Model):
 
 
 class Voice(models.Model):
-    data_classes = {DataClass.PUBLIC: "id name label recommended"}
+    data_classes = {DataClass.PUBLIC: "id name label recommended shutdown_on"}
 
     name = models.CharField(_("name"), max_length=50, unique=True, help_text=_("As the Realtime API spells it."))
     label = models.CharField(_("label"), max_length=100)
     recommended = models.BooleanField(_("recommended"), default=False)
+    shutdown_on = models.DateField(_("ends on"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("voice")

@@ -1,0 +1,86 @@
+"""Whether a draft can be published, or an older version made live again: every reason why not, in a manager's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from agents_app.models import Agent, RealtimeModel, Voice
+from agents_app.session_config import VARIABLE_NAMES, variables_in
+from agents_app.tools import registered_tools
+
+
+def reasons_against(agent: Agent) -> Iterator[str]:
+    """Say everything that keeps the draft from being published."""
+    if not agent.clinic.phone.strip():
+        yield _("The clinic has no phone number: callers need a way out.")
+    yield from _reasons_against_lines(agent)
+    yield from _reasons_against_instructions(agent)
+    yield from _reasons_against_guardrails(agent)
+    yield from _ended(agent.model, agent.voice)
+    yield from _unknown_tools([tool.name for tool in agent.tools.all() if tool.enabled])
+
+
+def reasons_against_version(content: dict[str, Any]) -> Iterator[str]:
+    """Say everything that keeps a frozen version from holding a call today."""
+    yield from _ended(
+        RealtimeModel.objects.filter(name=content["model"]["name"]).first(),
+        Voice.objects.filter(name=content["voice"]).first(),
+    )
+    yield from _unknown_tools([tool["name"] for tool in content["tools"]])
+
+
+def _reasons_against_lines(agent: Agent) -> Iterator[str]:
+    required = {
+        "greeting": _("There is no greeting."),
+        "disclosure": _("The disclosure is empty: callers must be told that they talk to an assistant."),
+    }
+    for field, reason in required.items():
+        if not str(getattr(agent, field)).strip():
+            yield reason
+    for field in ("greeting", "disclosure", "goodbye", "apology"):
+        if variables_in(str(getattr(agent, field))):
+            label = str(Agent._meta.get_field(field).verbose_name)
+            yield _("The %(field)s is said word for word, so it cannot hold variables.") % {"field": label}
+
+
+def _reasons_against_instructions(agent: Agent) -> Iterator[str]:
+    blocks = list(agent.instructions.all())
+    if not blocks:
+        yield _("There are no instructions.")
+    for block in blocks:
+        if not block.text.strip():
+            yield _("The instruction “%(title)s” is empty.") % {"title": block.title}
+        for name in variables_in(block.text):
+            if name not in VARIABLE_NAMES:
+                yield _("The instruction “%(title)s” uses “%(name)s”, which is none of %(known)s.") % {
+                    "title": block.title,
+                    "name": name[:50],
+                    "known": ", ".join(VARIABLE_NAMES),
+                }
+
+
+def _reasons_against_guardrails(agent: Agent) -> Iterator[str]:
+    for rule in agent.guardrails.all():
+        if rule.enabled and not rule.phrase_list:
+            yield _("The guardrail “%(name)s” has no phrase.") % {"name": rule.name}
+        if rule.enabled and not rule.line.strip():
+            yield _("The guardrail “%(name)s” has no line to say.") % {"name": rule.name}
+
+
+def _ended(*choices: RealtimeModel | Voice | None) -> Iterator[str]:
+    today: date = timezone.now().date()
+    for choice in choices:
+        if choice is not None and choice.shutdown_on is not None and choice.shutdown_on <= today:
+            yield _("%(name)s ended on %(day)s: choose another.") % {"name": choice.label, "day": choice.shutdown_on}
+
+
+def _unknown_tools(names: list[str]) -> Iterator[str]:
+    registry = registered_tools()
+    for name in names:
+        if name not in registry:
+            yield _("There is no tool named %(name)s in this installation.") % {"name": name}
