@@ -23,7 +23,7 @@ class FixedRates:
     audio_minute: Decimal = Decimal(0)
 
 
-PER_MINUTE = FixedRates(*[Decimal(0)] * 6, audio_minute=Decimal("0.017"))
+PER_MINUTE = FixedRates(**PRICES["gpt-live-transcribe"])
 
 SPOKEN_USAGE: dict[str, Any] = {
     "total_tokens": 1540,

@@ -1,0 +1,154 @@
+"""Owns the spool: a call's sound, written down with positions while the call goes on. Knows nothing of how it is
+encoded afterwards, and never lets a full disk or any other failure reach the call.
+
+It runs on the event loop: no thread, no query, no fsync; a frame costs a copy into a buffer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from io import BufferedWriter
+from pathlib import Path
+from uuid import UUID
+
+from sessions_app.spool_format import (
+    AGENT,
+    CALLER,
+    CUT,
+    FORMATS,
+    MAX_ITEM_BYTES,
+    MAX_SOUND_BYTES,
+    AudioFormat,
+    pack_header,
+    pack_record,
+)
+
+BUFFER_BYTES = 32 * 1024  # a third of a second of both sides; what a killed process loses at most, for each call
+
+logger = logging.getLogger(__name__)
+
+
+def spool_path(call_id: UUID, *, directory: Path) -> Path:
+    return directory / f"{call_id}.spool"
+
+
+class Spool:
+    """The sound of one call. Positions count from the beginning of the call, like an item's `started_ms`."""
+
+    def __init__(self, call_id: UUID, *, directory: Path, bytes_per_ms: int = 48, audio_format: str = "") -> None:
+        """`audio_format` is the Realtime API's name; without it 48 bytes a millisecond mean PCM, and 8 mean mu-law.
+
+        Nothing is written, and no file is made, before the first sound.
+        """
+        self.path = spool_path(call_id, directory=directory)
+        self.dropped = 0  # sounds and cuts that could not be written
+        self.broken = False
+        self._format = _format_of(audio_format, bytes_per_ms)
+        self._file: BufferedWriter | None = None
+        self._caller_end = 0
+        self._reply = _Reply()
+
+    def caller(self, pcm: bytes, *, at_ms: int) -> None:
+        """Write what the caller said: it begins when it arrived, or where what came before it ends."""
+        start = max(self._bytes(at_ms), self._caller_end)
+        self._caller_end = start + self._write_sound(CALLER, start, b"", pcm)
+
+    def agent(self, item_id: str, pcm: bytes, *, at_ms: int) -> None:
+        """Write what was sent to the caller. A burst, sent ahead of time, is placed where the caller hears it."""
+        item = _item(item_id)
+        start = max(self._bytes(at_ms), self._reply.end)
+        self._reply.add(item, start, self._write_sound(AGENT, start, item, pcm))
+
+    def cut(self, item_id: str, *, heard_ms: int) -> None:
+        """The caller heard this much of the item: what follows of it is silence, and the next may begin at once."""
+        item, heard = _item(item_id), self._bytes(heard_ms)
+        if self._file is not None:
+            self._write(pack_record(CUT, heard, item))
+        self._reply.cut(item, heard)
+
+    def close(self) -> Path | None:
+        """Return the finished file, or None when nobody was heard. A broken spool keeps what was written before."""
+        if self._file is None:
+            return None
+        try:
+            self._file.close()
+        except OSError as error:
+            self._break(error)
+        self._file = None
+        return self.path
+
+    def _bytes(self, ms: int) -> int:
+        return max(0, ms) * self._format.bytes_per_ms
+
+    def _write_sound(self, kind: int, start: int, item: bytes, pcm: bytes) -> int:
+        """Write whole samples and return how many bytes they are: half a sample would turn all after it to noise."""
+        length = len(pcm) - len(pcm) % self._format.bytes_per_sample
+        for offset in range(0, length, MAX_SOUND_BYTES):
+            sound = pcm[offset : min(offset + MAX_SOUND_BYTES, length)]
+            self._write(pack_record(kind, start + offset, item, sound))
+        return length
+
+    def _write(self, record: bytes) -> None:
+        if self.broken:
+            self.dropped += 1
+            return
+        try:
+            if self._file is None:
+                self._file = _open(self.path, self._format)
+            self._file.write(record)
+        except OSError as error:
+            self.dropped += 1
+            self._break(error)
+
+    def _break(self, error: OSError) -> None:
+        """Write no more. What lies after a gap would have to be trusted, and a full disk must not be tried again."""
+        self.broken = True
+        logger.error("Spool broken", extra={"call": self.path.stem, "error": type(error).__name__})
+        if self._file is not None:
+            with suppress(OSError):  # what is still in the buffer fails once more
+                self._file.close()
+
+
+class _Reply:
+    """Where the agent's sound ends on the time line, and where each part of the newest item lies on it."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._item = b""
+        self._length = 0
+        self._parts: list[tuple[int, int]] = []  # (bytes of the item before it, its position); one for each gap
+
+    def add(self, item: bytes, start: int, length: int) -> None:
+        if item != self._item:
+            self._item, self._length, self._parts = item, 0, []
+        if not self._parts or start != self.end:
+            self._parts.append((self._length, start))
+        self._length += length
+        self.end = start + length
+
+    def cut(self, item: bytes, heard: int) -> None:
+        """Let the time line end where the caller stopped hearing; an older item has nothing left to give back."""
+        if item == self._item and heard < self._length:
+            before, start = next(part for part in reversed(self._parts) if part[0] <= heard)
+            self.end = start + heard - before
+
+
+def _format_of(name: str, bytes_per_ms: int) -> AudioFormat:
+    known = FORMATS[name] if name else next(each for each in FORMATS.values() if each.bytes_per_ms == bytes_per_ms)
+    return known
+
+
+def _item(item_id: str) -> bytes:
+    return item_id.encode()[:MAX_ITEM_BYTES]
+
+
+def _open(path: Path, audio_format: AudioFormat) -> BufferedWriter:
+    """Open the file for its owner alone. A call that comes back to another process goes on in the same file."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    file = open(descriptor, "wb", buffering=BUFFER_BYTES)  # noqa: SIM115 - it stays open as long as the call
+    if os.fstat(descriptor).st_size == 0:
+        file.write(pack_header(audio_format))
+    return file

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import resource
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sessions_app.recording import BUFFER_BYTES, Spool
+from sessions_app.spool_format import (
+    A_LAW,
+    AGENT,
+    CALLER,
+    CUT,
+    MAX_SOUND_BYTES,
+    MU_LAW,
+    PCM,
+    AudioFormat,
+    SpoolRecord,
+    SpoolUnreadable,
+    read_header,
+    read_records,
+)
+
+MS = PCM.bytes_per_ms
+
+
+def make_spool(directory: Path, **fields: object) -> Spool:
+    return Spool(uuid.UUID(int=7), directory=directory / "spool", **fields)  # type: ignore[arg-type]
+
+
+def sound(ms: int, *, value: int = 1) -> bytes:
+    return bytes([value, 0]) * (ms * MS // 2)
+
+
+def written(spool: Spool) -> tuple[AudioFormat, list[SpoolRecord]]:
+    path = spool.close()
+    assert path is not None
+    with path.open("rb") as file:
+        return read_header(file), list(read_records(file))
+
+
+def places(spool: Spool, kind: int) -> list[tuple[float, float]]:
+    """Return (position, length) of each sound of one side, in milliseconds."""
+    return [(record.number / MS, len(record.sound) / MS) for record in written(spool)[1] if record.kind == kind]
+
+
+@contextmanager
+def full_disk(after: int) -> Iterator[None]:
+    """Let no file grow past `after` bytes: the kernel refuses the write, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_caller_sound_is_kept_as_it_came(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    spool.caller(b"\x01\x02\x03\x04", at_ms=5)
+
+    assert written(spool) == (PCM, [SpoolRecord(CALLER, 5 * MS, b"", b"\x01\x02\x03\x04")])
+
+
+def test_caller_frame_that_arrives_early_begins_where_the_last_one_ends(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    for at_ms in (100, 110, 300, 335):
+        spool.caller(sound(40), at_ms=at_ms)
+
+    assert places(spool, CALLER) == [(100, 40), (140, 40), (300, 40), (340, 40)]
+
+
+def test_burst_of_agent_sound_is_laid_end_to_end(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    for _ in range(3):
+        spool.agent("item_1", sound(200), at_ms=1000)
+
+    assert places(spool, AGENT) == [(1000, 200), (1200, 200), (1400, 200)]
+
+
+def test_sides_do_not_push_each_other(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    spool.agent("item_1", sound(500), at_ms=0)
+    spool.caller(sound(40), at_ms=20)
+
+    assert places(spool, CALLER) == [(20, 40)]
+
+
+def test_reply_after_a_cut_begins_at_once(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(4000), at_ms=1000)
+    spool.cut("item_1", heard_ms=700)
+
+    spool.agent("item_2", sound(100), at_ms=2000)
+
+    assert places(spool, AGENT) == [(1000, 4000), (2000, 100)]
+
+
+def test_cut_after_a_gap_counts_the_items_own_sound(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(100), at_ms=0)
+    spool.agent("item_1", sound(300), at_ms=1000)
+    spool.cut("item_1", heard_ms=150)
+
+    spool.agent("item_2", sound(10), at_ms=500)
+
+    assert places(spool, AGENT) == [(0, 100), (1000, 300), (1050, 10)]
+
+
+@pytest.mark.parametrize("heard_ms", [100, 5000])
+def test_cut_beyond_what_was_sent_moves_nothing(tmp_path: Path, heard_ms: int):
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(100), at_ms=0)
+    spool.cut("item_1", heard_ms=heard_ms)
+
+    spool.agent("item_2", sound(10), at_ms=0)
+
+    assert places(spool, AGENT) == [(0, 100), (100, 10)]
+
+
+def test_cut_of_an_older_item_leaves_the_newer_one_where_it_is(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(100), at_ms=0)
+    spool.agent("item_2", sound(100), at_ms=0)
+    spool.cut("item_1", heard_ms=50)
+
+    spool.agent("item_2", sound(10), at_ms=0)
+
+    assert places(spool, AGENT) == [(0, 100), (100, 100), (200, 10)]
+
+
+def test_cut_is_kept_in_bytes_of_the_item(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(100), at_ms=0)
+
+    spool.cut("item_1", heard_ms=60)
+
+    assert written(spool)[1][-1] == SpoolRecord(CUT, 60 * MS, b"item_1", b"")
+
+
+def test_half_a_sample_is_left_out(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    spool.caller(b"\x01\x02\x03", at_ms=0)
+    spool.caller(b"\x05\x06", at_ms=0)
+
+    assert [record.sound for record in written(spool)[1]] == [b"\x01\x02", b"\x05\x06"]
+
+
+def test_long_sound_is_written_in_parts(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    long = bytes(MAX_SOUND_BYTES + 10)
+
+    spool.agent("item_1", long, at_ms=0)
+
+    records = written(spool)[1]
+    assert [(record.number, len(record.sound)) for record in records] == [(0, MAX_SOUND_BYTES), (MAX_SOUND_BYTES, 10)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, PCM),
+        ({"bytes_per_ms": 8}, MU_LAW),
+        ({"bytes_per_ms": 8, "audio_format": "audio/pcma"}, A_LAW),
+        ({"audio_format": "audio/pcmu"}, MU_LAW),
+    ],
+)
+def test_format_stands_in_the_header(tmp_path: Path, fields: dict[str, object], expected: AudioFormat):
+    spool = make_spool(tmp_path, **fields)
+
+    spool.caller(b"\x01\x02", at_ms=3)
+
+    audio_format, records = written(spool)
+    assert audio_format == expected
+    assert records == [SpoolRecord(CALLER, 3 * expected.bytes_per_ms, b"", b"\x01\x02")]
+
+
+def test_call_without_sound_leaves_no_file(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    spool.cut("item_1", heard_ms=0)
+
+    assert spool.close() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_owner_may_read(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    spool.caller(sound(40), at_ms=0)
+
+    assert spool.close() == tmp_path / "spool" / "00000000-0000-0000-0000-000000000007.spool"
+    assert spool.path.stat().st_mode & 0o777 == 0o600
+    assert spool.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_frames_wait_in_a_bounded_buffer(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    for n in range(100):
+        spool.caller(sound(40), at_ms=n * 40)
+
+    size = spool.path.stat().st_size
+    assert 100 * len(sound(40)) - 2 * BUFFER_BYTES < size < 100 * len(sound(40))
+    spool.close()
+
+
+def test_call_that_comes_back_goes_on_in_the_same_file(tmp_path: Path):
+    first = make_spool(tmp_path)
+    first.caller(sound(40), at_ms=0)
+    first.close()
+
+    second = make_spool(tmp_path)
+    second.caller(sound(40), at_ms=9000)
+
+    assert places(second, CALLER) == [(0, 40), (9000, 40)]
+
+
+def test_closing_twice_is_harmless(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.caller(sound(40), at_ms=0)
+    spool.close()
+
+    assert spool.close() is None
+
+
+def test_full_disk_breaks_the_spool_and_not_the_call(tmp_path: Path):
+    spool = make_spool(tmp_path)
+
+    with full_disk(after=3 * BUFFER_BYTES):
+        for n in range(100):
+            spool.caller(sound(40), at_ms=n * 40)
+        path = spool.close()
+
+    assert spool.broken
+    assert path is not None
+    with path.open("rb") as file:
+        read_header(file)
+        kept = sum(1 for _ in read_records(file))
+    assert 0 < kept < 100
+    assert 0 < spool.dropped <= 100 - kept
+
+
+def test_disk_that_fills_at_the_end_is_no_error_either(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.caller(sound(40), at_ms=0)
+
+    with full_disk(after=100):
+        spool.close()
+
+    assert spool.broken
+
+
+def test_directory_that_cannot_be_made_breaks_the_spool_and_not_the_call(tmp_path: Path):
+    (tmp_path / "spool").write_text("a file stands where the directory should be")
+    spool = make_spool(tmp_path)
+
+    spool.caller(sound(40), at_ms=0)
+    spool.agent("item_1", sound(40), at_ms=0)
+    spool.cut("item_1", heard_ms=10)
+
+    assert spool.close() is None
+    assert (spool.broken, spool.dropped) == (True, 2)
+
+
+def test_broken_spool_logs_ids_and_types_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "spool").write_text("")
+    spool = make_spool(tmp_path)
+
+    for n in range(3):
+        spool.caller(sound(40), at_ms=n * 40)
+
+    [record] = caplog.records
+    assert record.getMessage() == "Spool broken"
+    assert (record.call, record.error) == (str(uuid.UUID(int=7)), "FileExistsError")  # type: ignore[attr-defined]
+
+
+def test_link_in_place_of_the_file_is_not_followed(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    spool.path.parent.mkdir()
+    spool.path.symlink_to(tmp_path / "elsewhere")
+
+    spool.caller(sound(40), at_ms=0)
+
+    assert spool.broken
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_torn_tail_is_skipped(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    for n in range(3):
+        spool.caller(sound(40, value=n + 1), at_ms=n * 40)
+    spool.close()
+    whole = spool.path.read_bytes()
+    sizes = set()
+
+    for length in range(len(whole) - 40 * MS - 18, len(whole)):
+        spool.path.write_bytes(whole[:length])
+        with spool.path.open("rb") as file:
+            read_header(file)
+            sizes.add(len(list(read_records(file))))
+
+    assert sizes == {2}
+
+
+def test_damaged_record_ends_the_reading(tmp_path: Path):
+    spool = make_spool(tmp_path)
+    for n in range(3):
+        spool.caller(sound(40, value=n + 1), at_ms=n * 40)
+    spool.close()
+    damaged = bytearray(spool.path.read_bytes())
+    damaged[-41 * MS] ^= 1
+    spool.path.write_bytes(damaged)
+
+    with spool.path.open("rb") as file:
+        read_header(file)
+        records = list(read_records(file))
+
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"FDSPOOL1", b"RIFF" + bytes(40), b"FDSPOOL1" + bytes(20)])
+def test_file_that_is_no_spool_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+
+    with path.open("rb") as file, pytest.raises(SpoolUnreadable):
+        read_header(file)
