@@ -1,0 +1,302 @@
+// Owns one call: microphone, player and socket, and what each is told. Decides nothing about what is shown.
+import { inCall, microphoneOpen, starting, status } from "./call_state.js";
+import { Microphone, obstacle, problemOf } from "./microphone.js";
+import { encode, loudness, toPcm16 } from "./pcm.js";
+import { Player } from "./player.js";
+import { QuietWatch } from "./quiet_watch.js";
+import { NoCall, RealtimeSocket } from "./realtime_socket.js";
+import { Replies } from "./replies.js";
+import * as request from "./session_requests.js";
+
+const FLICKER_MS = 400; // the next burst of a reply may be this late before the page says that it is over
+const LAST_SOUND_MS = 15_000;
+const CLOSE_WAIT_MS = 2_000;
+const SHORTEST_HOLD_FRAMES = 4; // 160 ms; the Realtime API refuses less than 100 ms
+// When the caller mutes in mid-sentence no sound leaves any more, so the server would wait for its end for ever.
+const ENDING_FRAMES = 40;
+const SILENT_FRAME = encode(new Int16Array(960));
+const HARMLESS = new Set([
+  "response_cancel_not_active", "input_audio_buffer_commit_empty", "conversation_already_has_active_response",
+  "event_not_allowed", "invalid_value",
+]);
+
+const delay = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+export class Call {
+  constructor({ settings, store, levels, volume }) {
+    Object.assign(this, { settings, store, levels, volume });
+    store.watch(({ state }, { state: before }) => this.follow(state, before));
+  }
+
+  /** Must be called inside the tap: the player is made here, before anything is awaited. */
+  start(mode, recording) {
+    const attempt = (this.attempt = { replies: new Replies() });
+    this.store.dispatch({ type: "start", mode });
+    const problem = mode === "voice" ? obstacle() : null;
+    if (problem) return this.store.dispatch({ type: "failed", problem });
+    if (mode === "voice") this.openPlayer();
+    this.connect(attempt, mode, recording).catch((error) => this.failed(attempt, error));
+  }
+
+  async connect(attempt, mode, recording) {
+    if (mode === "voice") {
+      await this.openMicrophone(attempt);
+      this.dispatchFor(attempt, { type: "microphone_ready" });
+    }
+    if (attempt !== this.attempt) return;
+    const socket = await RealtimeSocket.open({ ...this.settings, recording }, {
+      wanted: () => attempt === this.attempt,
+      onEvent: (event) => attempt === this.attempt && this.fromServer(event),
+      onClose: (code) => {
+        attempt.closed = true;
+        this.dispatchFor(attempt, { type: "closed", code });
+      },
+    });
+    if (attempt === this.attempt) this.socket = socket;
+    else socket?.hangUp();
+  }
+
+  failed(attempt, error) {
+    const expected = error instanceof NoCall || error instanceof DOMException;
+    if (!expected) console.error(error); // a fault of this page, not of the caller's device
+    this.dispatchFor(attempt, { type: "failed", problem: error.problem ?? problemOf(error) });
+  }
+
+  dispatchFor(attempt, event) {
+    if (attempt === this.attempt) this.store.dispatch(event);
+  }
+
+  // What the caller does.
+
+  async say(text) {
+    const id = request.newItemId();
+    this.store.dispatch({ type: "typed", id, text });
+    await this.cutIn();
+    this.socket.send(request.message(id, text));
+    this.socket.send(request.RESPOND);
+    this.store.dispatch({ type: "asked" });
+  }
+
+  mute(on) {
+    if (on) this.endSentence();
+    this.store.dispatch({ type: "mute", on });
+  }
+
+  pushToTalk(on) {
+    this.store.dispatch({ type: "push_to_talk", on });
+    if (inCall(this.store.state)) this.socket.send(request.listening(on));
+  }
+
+  async hold(on) {
+    const before = this.store.state;
+    this.store.dispatch({ type: "hold", on });
+    if (before.holding === this.store.state.holding) return;
+    if (on) {
+      this.heldFrames = 0;
+      this.socket.send(request.CLEAR);
+      await this.cutIn();
+    } else if (this.heldFrames < SHORTEST_HOLD_FRAMES) {
+      this.socket.send(request.CLEAR);
+      this.store.dispatch({ type: "hint", hint: "too_short" });
+    } else {
+      this.socket.send(request.COMMIT);
+      this.socket.send(request.RESPOND);
+      this.store.dispatch({ type: "asked" });
+    }
+  }
+
+  answer(token, answer) {
+    this.store.dispatch({ type: "answer", token, answer });
+    this.socket.send(request.confirm(token, answer));
+  }
+
+  /** Must be called inside the tap when the mode is voice. */
+  setMode(mode) {
+    if (mode === "voice") return this.useVoice();
+    this.endSentence();
+    this.store.dispatch({ type: "mode", mode });
+    this.socket.send(request.answering(mode));
+    this.silence();
+    this.closeMicrophone();
+  }
+
+  useVoice() {
+    const problem = obstacle();
+    if (problem) return this.store.dispatch({ type: "hint", hint: problem });
+    const attempt = this.attempt;
+    if (!this.player) this.openPlayer();
+    this.openMicrophone(attempt).then(
+      () => {
+        if (attempt !== this.attempt) return;
+        this.store.dispatch({ type: "mode", mode: "voice" });
+        this.socket.send(request.answering("voice"));
+        this.socket.send(request.listening(this.store.state.pushToTalk));
+      },
+      (error) => this.dispatchFor(attempt, { type: "hint", hint: problemOf(error) }),
+    );
+  }
+
+  setVolume(volume) {
+    this.volume = volume;
+    if (this.player) this.player.volume = volume;
+  }
+
+  hangUp() {
+    this.store.dispatch({ type: "hang_up" });
+  }
+
+  // What the server says.
+
+  fromServer(event) {
+    const replies = this.attempt.replies;
+    if (event.type === "response.output_audio.delta") return this.hear(event);
+    if (event.type === "input_audio_buffer.speech_started") this.silence();
+    this.store.dispatch(event);
+    if (event.type === "session.created") this.introduce();
+    if (event.type === "response.created") replies.began(event.response.id);
+    if (event.type === "response.done") replies.ended(event.response.id);
+    if (event.type === "response.output_item.added") replies.added(event);
+    if (event.type === "response.output_text.delta") replies.reached(event.item_id);
+    if (event.type === "response.output_audio.done" && !replies.dropped(event)) this.player?.finish(event.item_id);
+    if (event.type === "error") this.refused(event.error);
+  }
+
+  hear(event) {
+    const { replies } = this.attempt;
+    if (replies.dropped(event) || this.store.state.mode === "text") return;
+    replies.reached(event.item_id);
+    this.player.play(event.item_id, event.delta);
+  }
+
+  introduce() {
+    const { mode, pushToTalk } = this.store.state;
+    if (mode === "text") this.socket.send(request.answering(mode));
+    else if (pushToTalk) this.socket.send(request.listening(true));
+  }
+
+  refused(error) {
+    const id = request.refusedItem(error);
+    if (id) this.store.dispatch({ type: "not_sent", id });
+    else if (!HARMLESS.has(error.code)) {
+      this.store.dispatch({ type: "hint", hint: error.code === "audio_too_fast" ? error.code : "server" });
+    }
+  }
+
+  // Silence.
+
+  /** Drop what is queued and what is still to come of the replies so far, and tell what was heard of them. */
+  async silence() {
+    const { replies } = this.attempt;
+    const unheard = replies.drop();
+    const cut = this.player ? await this.player.interrupt() : [];
+    for (const { item_id: item, played_ms: played } of cut) this.socket?.send(request.playback(item, played));
+    this.store.dispatch({ type: "interrupted", items: [...cut, ...unheard] });
+    return cut;
+  }
+
+  /** The caller takes the turn by hand: no voice activity tells the server, so that the page does. */
+  async cutIn() {
+    const { mode, playing } = this.store.state;
+    const { active } = this.attempt.replies;
+    if (mode === "text" || (!playing && !active)) return;
+    if (active) this.socket.send(request.cancel(active));
+    for (const { item_id: item, played_ms: played } of await this.silence()) {
+      this.socket.send(request.truncate(item, played));
+    }
+  }
+
+  endSentence() {
+    const { callerSpeaking, pushToTalk } = this.store.state;
+    if (!callerSpeaking || pushToTalk) return;
+    for (let frame = 0; frame < ENDING_FRAMES; frame += 1) this.socket.sendAudio(SILENT_FRAME);
+  }
+
+  // Devices.
+
+  openPlayer() {
+    this.player = new Player({
+      worklet: this.settings.playerWorklet,
+      volume: this.volume,
+      on: {
+        started: () => {
+          clearTimeout(this.drainedTimer);
+          this.store.dispatch({ type: "playback_started" });
+        },
+        drained: () => {
+          this.drainedTimer = setTimeout(() => this.store.dispatch({ type: "playback_ended" }), FLICKER_MS);
+        },
+        progress: (item, ms) => this.socket?.send(request.playback(item, ms)),
+        level: (level) => this.levels.agent(level),
+      },
+    });
+  }
+
+  async openMicrophone(attempt) {
+    const quiet = new QuietWatch();
+    const microphone = await Microphone.open({
+      context: this.player.context,
+      worklet: this.settings.microphoneWorklet,
+      onFrame: (floats) => this.fromMicrophone(floats, quiet),
+      onLost: () => attempt === this.attempt && this.lostMicrophone(),
+    });
+    await this.player?.ready;
+    if (attempt === this.attempt) this.microphone = microphone;
+    else await microphone.close();
+  }
+
+  fromMicrophone(floats, quiet) {
+    const { state } = this.store;
+    const level = loudness(floats);
+    this.levels.caller(level);
+    const remark = quiet.push(level, status(state));
+    if (remark === "sound") this.store.dispatch({ type: "heard_something" });
+    else if (remark) this.store.dispatch({ type: "hint", hint: remark });
+    if (!microphoneOpen(state)) return;
+    this.heldFrames += 1;
+    this.socket.sendAudio(encode(toPcm16(floats)));
+  }
+
+  lostMicrophone() {
+    this.setMode("text");
+    this.store.dispatch({ type: "hint", hint: "microphone_lost" });
+  }
+
+  closeMicrophone() {
+    this.microphone?.close();
+    this.microphone = null;
+    this.levels.caller(0);
+  }
+
+  // The end.
+
+  /** Whatever ended the call, its devices are given back: nothing but the state decides. */
+  follow(state, before) {
+    if (state.phase === before.phase) return;
+    if (state.phase === "closing") this.settle(this.attempt);
+    else if (!starting(state) && !inCall(state)) this.release();
+  }
+
+  /** Let the goodbye be heard to its end. */
+  async settle(attempt) {
+    this.closeMicrophone();
+    for (let waited = 0; !attempt.closed && waited < CLOSE_WAIT_MS; waited += 50) await delay(50);
+    for (let waited = 0; this.player?.busy && waited < LAST_SOUND_MS; waited += 50) await delay(50);
+    await delay(this.player?.latencyMs ?? 0);
+    this.dispatchFor(attempt, { type: "settled" });
+  }
+
+  release() {
+    this.attempt = null;
+    clearTimeout(this.drainedTimer);
+    this.closeMicrophone();
+    this.player?.close();
+    this.socket?.hangUp();
+    this.player = this.socket = null;
+    this.levels.agent(0);
+  }
+
+  /** The page is shown again, or the system has taken the sound away for a while. */
+  wake() {
+    this.player?.wake();
+  }
+}

@@ -1,0 +1,87 @@
+// Owns the sound of the receptionist: a queue on the audio thread behind a volume. Knows nothing of the call.
+import { SAMPLE_RATE, SAMPLES_PER_MS, decode, toFloats } from "./pcm.js";
+
+const ANSWER_MS = 250;
+const milliseconds = (samples) => Math.floor(samples / SAMPLES_PER_MS);
+
+export class Player {
+  /** Must be called inside the caller's tap, before anything is awaited: some browsers stay silent otherwise. */
+  constructor({ worklet, volume, on }) {
+    this.on = on; // {progress(item, ms), started(), drained(), level(value)}
+    this.context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
+    this.resumed = this.context.resume();
+    this.gain = this.context.createGain();
+    this.volume = volume;
+    this.sent = 0; // number of the last chunk handed to the audio thread
+    this.busy = false;
+    this.ready = this.load(worklet);
+    this.ready.catch(() => {}); // whoever awaits `ready` hears of it; without a listener the browser complains
+  }
+
+  async load(worklet) {
+    await Promise.all([this.context.audioWorklet.addModule(worklet), this.resumed]);
+    this.node = new AudioWorkletNode(this.context, "frontdesk-player", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.node.port.onmessage = ({ data }) => this[data.type](data);
+    this.node.connect(this.gain).connect(this.context.destination);
+  }
+
+  /** From 0 to 1; at 1 the sound is passed on as it came. Squared, since ears are not linear. */
+  set volume(value) {
+    this.gain.gain.value = value * value;
+  }
+
+  play(item, base64) {
+    const samples = toFloats(decode(base64));
+    if (samples.length === 0) return;
+    this.sent += 1;
+    this.node.port.postMessage({ type: "play", item, samples, number: this.sent }, [samples.buffer]);
+    if (this.busy) return;
+    this.busy = true;
+    this.on.started();
+  }
+
+  finish(item) {
+    this.node.port.postMessage({ type: "finish", item });
+  }
+
+  /** Be silent at once. Resolves to what was cut: a list of {item_id, played_ms, received_ms}. */
+  interrupt() {
+    return new Promise((resolve) => {
+      this.cut = resolve;
+      this.node.port.postMessage({ type: "clear" });
+      setTimeout(() => resolve([]), ANSWER_MS); // a context that the system has suspended does not answer
+    });
+  }
+
+  async close() {
+    if (this.context.state !== "closed") await this.context.close();
+  }
+
+  get latencyMs() {
+    return Math.ceil(((this.context.outputLatency ?? 0) + (this.context.baseLatency ?? 0)) * 1000);
+  }
+
+  wake() {
+    if (this.context.state !== "running" && this.context.state !== "closed") this.context.resume();
+  }
+
+  progress({ item, played }) {
+    this.on.progress(item, milliseconds(played));
+  }
+
+  drained({ number }) {
+    if (!this.busy || number !== this.sent) return; // more is already on its way there
+    this.busy = false;
+    this.on.drained();
+  }
+
+  cleared({ items }) {
+    this.cut?.(items.map(({ item, played, received }) => ({
+      item_id: item, played_ms: milliseconds(played), received_ms: milliseconds(received),
+    })));
+  }
+
+  level({ level }) {
+    this.on.level(level);
+  }
+}

@@ -1,0 +1,99 @@
+// Owns the key and the socket of one call. Knows the wire's handshake, and nothing of what is said on it.
+
+const KEY_PROTOCOL = "openai-insecure-api-key.";
+const KEY_TIMEOUT_MS = 15_000;
+const OPEN_TIMEOUT_MS = 15_000;
+const FULL_BYTES = 256 * 1024; // sound behind this much unsent data is stale before it arrives
+export const HANG_UP = 1000;
+
+/** There is no call: `problem` names why. */
+export class NoCall extends Error {
+  constructor(problem) {
+    super(problem);
+    this.problem = problem;
+  }
+}
+
+function keyProblem(status, code) {
+  if (status === 403) return "key_origin";
+  if (status === 404) return "key_unknown";
+  if (status === 429) return code === "busy" ? "key_busy" : "key_rate";
+  return status === 502 || status === 503 ? "key_upstream" : "key_other";
+}
+
+async function requestKey({ keyPath, publicName, noticeSha256, recording }) {
+  const answer = await fetch(keyPath, {
+    method: "POST",
+    credentials: "omit",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({
+      session: { type: "realtime", model: publicName },
+      frontdesk: { notice_sha256: noticeSha256, recording },
+    }),
+    signal: AbortSignal.timeout(KEY_TIMEOUT_MS),
+  }).catch(() => {
+    throw new NoCall("key_network");
+  });
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new NoCall(keyProblem(answer.status, body.error?.code));
+  if (typeof body.value !== "string") throw new NoCall("key_other");
+  return body.value;
+}
+
+/** Resolves to an open WebSocket; rejects when it fails before it opens, of which a browser tells no reason. */
+function openSocket({ socketPath, publicName }, key) {
+  const address = new URL(socketPath, location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  address.search = new URLSearchParams({ model: publicName });
+  const socket = new WebSocket(address, ["realtime", "frontdesk", KEY_PROTOCOL + key]);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
+    const failed = () => {
+      clearTimeout(timer);
+      reject(new NoCall("socket_failed"));
+    };
+    socket.addEventListener("close", failed, { once: true });
+    socket.addEventListener("open", () => {
+      clearTimeout(timer);
+      socket.removeEventListener("close", failed);
+      resolve(socket);
+    }, { once: true });
+  });
+}
+
+export class RealtimeSocket {
+  /**
+   * Ask for a key and spend it. A key may have run out or been spent on the way, so a socket that fails before it
+   * opens gets one more, once. `wanted()` says whether the caller still waits; the result is null when not.
+   */
+  static async open(settings, { onEvent, onClose, wanted }) {
+    for (let attempt = 1; ; attempt += 1) {
+      const key = await requestKey(settings);
+      if (!wanted()) return null;
+      try {
+        const socket = await openSocket(settings, key);
+        return new RealtimeSocket(socket, { onEvent, onClose });
+      } catch (error) {
+        if (attempt === 2 || !wanted()) throw error;
+      }
+    }
+  }
+
+  constructor(socket, { onEvent, onClose }) {
+    this.socket = socket;
+    socket.addEventListener("message", ({ data }) => onEvent(JSON.parse(data)));
+    socket.addEventListener("close", ({ code }) => onClose(code));
+  }
+
+  send(event) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
+  }
+
+  sendAudio(base64) {
+    if (this.socket.bufferedAmount < FULL_BYTES) this.send({ type: "input_audio_buffer.append", audio: base64 });
+  }
+
+  hangUp() {
+    this.socket.close(HANG_UP);
+  }
+}

@@ -1,0 +1,152 @@
+// Owns the start of the page: reads its settings, joins the parts, and turns what is pressed into what is asked.
+import { Announcer } from "./announcer.js";
+import { Call } from "./call.js";
+import { inCall, starting } from "./call_state.js";
+import { CaptionView } from "./caption_view.js";
+import { byId, fill, jsonOf } from "./dom.js";
+import { browserOf } from "./microphone_help.js";
+import { watchTime } from "./pacing.js";
+import * as memory from "./preferences.js";
+import { Store } from "./store.js";
+import { View } from "./view.js";
+
+const LAST_MINUTES = 2;
+const METER_GAIN = 5; // speech is seldom louder than a fifth of full scale
+
+const texts = jsonOf("page-texts");
+const settings = jsonOf("page-settings");
+const storage = safeStorage();
+const preferences = memory.load(storage);
+const store = new Store(preferences);
+const view = new View(texts);
+view.browser = browserOf(navigator.userAgent, { touchPoints: navigator.maxTouchPoints });
+const captions = new CaptionView({
+  list: byId("captions"), scroll: byId("scroll"), toNewest: byId("to-newest"), texts: texts.captions,
+});
+const announcer = new Announcer({ log: byId("log"), news: byId("state-news"), alarm: byId("alarm"), texts });
+const level = (id) => (value) => byId(id).style.setProperty("--level", Math.min(1, value * METER_GAIN).toFixed(3));
+const call = new Call({
+  settings, store, levels: { caller: level("meter"), agent: level("orb") }, volume: preferences.volume / 100,
+});
+
+watchTime(store);
+store.watch((now, before) => {
+  if (now.lines !== before.lines) captions.render(now.lines);
+  if (now.state !== before.state) view.render(now.state, before.state);
+  announcer.tell(now, before);
+});
+view.render(store.state, store.state);
+
+function safeStorage() {
+  try {
+    return window.localStorage;
+  } catch {
+    return { getItem: () => null, setItem: () => {} };
+  }
+}
+
+function remember(changes) {
+  Object.assign(preferences, changes);
+  memory.save(storage, preferences);
+}
+
+function start(mode) {
+  const sound = settings.recordingOffered && !byId("keep-no-sound").checked;
+  call.start(mode, sound ? "accepted" : "declined");
+}
+
+const press = (id, action) => byId(id).addEventListener("click", action);
+press("start-voice", () => start("voice"));
+press("start-text", () => start("text"));
+press("problem-retry", () => start(store.state.mode));
+press("problem-type", () => start("text"));
+press("again", () => store.dispatch({ type: "reset" }));
+press("mute", () => call.mute(!store.state.muted));
+press("end", () => call.hangUp());
+press("switch-mode", () => call.setMode(store.state.mode === "voice" ? "text" : "voice"));
+press("recap-yes", () => call.answer(store.state.recap.token, "yes"));
+press("recap-change", () => call.answer(store.state.recap.token, "change"));
+press("copy-reference", async () => {
+  await navigator.clipboard?.writeText(store.state.call.reference);
+  byId("copy-reference").textContent = texts.button.copied;
+});
+
+// Text.
+const message = byId("message");
+byId("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = message.value.trim();
+  if (!text || store.state.phase !== "live") return;
+  message.value = "";
+  call.say(text);
+});
+message.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  byId("composer").requestSubmit();
+});
+
+// Push to talk: the button, or Space anywhere but in a control.
+const hold = byId("hold");
+const isControl = (target) => target.closest("input, textarea, select, button, a, summary") !== null;
+const holdsWith = (event) => event.key === " " || (event.key === "Enter" && event.target === hold);
+const mayHold = (target) => store.state.pushToTalk && (target === hold || !isControl(target));
+hold.addEventListener("pointerdown", (event) => {
+  hold.setPointerCapture(event.pointerId);
+  call.hold(true);
+});
+for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) hold.addEventListener(name, () => call.hold(false));
+hold.addEventListener("contextmenu", (event) => event.preventDefault());
+document.addEventListener("keydown", (event) => {
+  if (!inCall(store.state) || !holdsWith(event) || !mayHold(event.target)) return;
+  event.preventDefault();
+  if (!event.repeat) call.hold(true);
+});
+document.addEventListener("keyup", (event) => {
+  if (store.state.holding && holdsWith(event)) call.hold(false);
+});
+window.addEventListener("blur", () => store.state.holding && call.hold(false));
+
+// Preferences.
+const volume = byId("volume");
+volume.value = preferences.volume;
+volume.addEventListener("input", () => {
+  call.setVolume(volume.valueAsNumber / 100);
+  remember({ volume: volume.valueAsNumber });
+});
+const pushToTalk = byId("push-to-talk");
+pushToTalk.checked = preferences.pushToTalk;
+pushToTalk.addEventListener("change", () => {
+  call.pushToTalk(pushToTalk.checked);
+  remember({ pushToTalk: pushToTalk.checked });
+});
+const captionSize = byId("caption-size");
+captionSize.value = document.body.dataset.captions = preferences.captionSize;
+captionSize.addEventListener("change", () => {
+  document.body.dataset.captions = captionSize.value;
+  remember({ captionSize: captionSize.value });
+});
+
+// The page itself.
+document.addEventListener("visibilitychange", () => {
+  view.renderTitle(store.state);
+  if (!document.hidden) call.wake();
+});
+window.addEventListener("beforeunload", (event) => {
+  if (inCall(store.state) || starting(store.state)) event.preventDefault();
+});
+window.addEventListener("pagehide", () => call.hangUp());
+
+// The last minutes.
+let endsAt = null;
+store.watch(({ state }, { state: before }) => {
+  if (state.call === before.call) return;
+  endsAt = state.call?.maxCallS ? performance.now() + state.call.maxCallS * 1000 : null;
+  showTimeLeft();
+});
+function showTimeLeft() {
+  const minutes = endsAt === null ? Infinity : Math.max(1, Math.ceil((endsAt - performance.now()) / 60_000));
+  byId("time-left").hidden = minutes > LAST_MINUTES || !inCall(store.state);
+  byId("time-left").textContent = fill(texts.misc.time_left, { minutes });
+}
+setInterval(showTimeLeft, 5_000);

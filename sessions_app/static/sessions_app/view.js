@@ -1,0 +1,118 @@
+// Owns the drawing of a call's state on the page. Decides nothing; `render` may be called at any time.
+import { inCall, starting, status } from "./call_state.js";
+import { factRows } from "./caption_view.js";
+import { byId, dial, element, fill } from "./dom.js";
+import { endedText, hintText, statusText } from "./wording.js";
+
+export class View {
+  constructor(texts) {
+    this.texts = texts;
+    this.title = document.title;
+  }
+
+  render(state, before) {
+    const calling = inCall(state) || starting(state);
+    document.body.dataset.status = status(state);
+    document.body.dataset.mode = state.mode;
+    byId("front").hidden = calling;
+    byId("call").hidden = !calling;
+    byId("welcome").hidden = state.phase !== "idle";
+    byId("problem").hidden = state.phase !== "error";
+    byId("ended").hidden = state.phase !== "ended";
+    if (calling) this.renderStage(state);
+    if (state.phase === "error" && before.phase !== "error") this.renderProblem(state);
+    if (state.phase === "ended") this.renderEnded(state);
+    if (state.recap !== before.recap) this.renderRecap(state);
+    this.renderEmergency(state);
+    this.renderReference(state);
+    this.renderTitle(state);
+    if (state.phase !== before.phase) this.moveFocus(state, before);
+  }
+
+  renderStage(state) {
+    const live = state.phase === "live";
+    const voice = state.mode === "voice";
+    setText(byId("status"), statusText(state, this.texts));
+    setText(byId("hint"), hintText(state, this.texts));
+    const mute = byId("mute");
+    mute.hidden = !voice || state.pushToTalk;
+    press(mute, state.muted);
+    setText(mute.lastElementChild, this.texts.button[state.muted ? "unmute" : "mute"]);
+    const hold = byId("hold");
+    hold.hidden = !voice || !state.pushToTalk;
+    press(hold, state.holding);
+    setText(hold.lastElementChild, this.texts.button[state.holding ? "holding" : "hold"]);
+    setText(byId("switch-mode").lastElementChild, this.texts.button[voice ? "to_text" : "to_voice"]);
+    byId("meter").hidden = !voice;
+    for (const id of ["mute", "hold", "switch-mode", "message", "send"]) byId(id).disabled = !live;
+    byId("demo-voice").hidden = !state.call?.demoVoice;
+    byId("kept").hidden = !state.call?.recording;
+  }
+
+  renderProblem({ problem }) {
+    const { title, text, ways } = this.texts.problem[problem];
+    setText(byId("problem-title"), title);
+    setText(byId("problem-text"), text);
+    byId("problem-retry").hidden = !ways.includes("retry");
+    byId("problem-type").hidden = !ways.includes("type");
+    const steps = this.texts.steps[this.stepsFor(problem)] ?? [];
+    byId("problem-steps").hidden = steps.length === 0;
+    byId("problem-steps").replaceChildren(...steps.map((step) => element("li", {}, step)));
+  }
+
+  stepsFor(problem) {
+    if (problem === "microphone_system") return "system";
+    return problem === "microphone_refused" ? this.browser : null;
+  }
+
+  renderEnded(state) {
+    const { title, text } = endedText(state, this.texts);
+    setText(byId("ended-title"), title);
+    setText(byId("ended-text"), text);
+  }
+
+  renderRecap({ recap }) {
+    byId("recap").hidden = !recap;
+    if (!recap) return;
+    setText(byId("recap-question"), recap.question);
+    byId("recap-lines").replaceChildren(...factRows(recap.lines));
+    byId("recap-yes").disabled = byId("recap-change").disabled = recap.answer !== null;
+  }
+
+  renderEmergency({ emergency }) {
+    const panel = byId("emergency");
+    if (panel.hidden !== !emergency) panel.hidden = !emergency;
+    if (!emergency) return;
+    setText(byId("emergency-line"), emergency.line);
+    const link = byId("emergency-number");
+    setText(link, fill(this.texts.misc.call_number, { number: emergency.number }));
+    link.href = dial(emergency.number);
+  }
+
+  renderReference({ call }) {
+    for (const place of document.querySelectorAll(".reference")) {
+      place.hidden = !call?.reference;
+      setText(place.querySelector(".reference-text"), call?.reference ?? "");
+    }
+  }
+
+  renderTitle(state) {
+    const tell = document.hidden && (inCall(state) || starting(state));
+    document.title = tell ? `${statusText(state, this.texts)} · ${this.title}` : this.title;
+  }
+
+  moveFocus(state, before) {
+    if (starting(before) && starting(state)) return;
+    if (state.phase === "live") byId(state.mode === "text" ? "message" : "status").focus();
+    else if (starting(state)) byId("status").focus();
+    else if (state.phase === "error") byId("problem-title").focus();
+    else if (state.phase === "ended") byId("ended-title").focus();
+    else if (state.phase === "idle") byId("welcome-title").focus();
+  }
+}
+
+const press = (button, on) => button.setAttribute("aria-pressed", String(on));
+/** Only what differs: a rewritten text is announced and selected anew. */
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,25 @@
+// Owns which sentence goes with which state. Pure.
+import { inCall, status } from "./call_state.js";
+
+export function statusText(state, texts) {
+  const now = status(state);
+  if (state.phase === "microphone") return texts.status.microphone;
+  if (now === "working") return `${state.tools.at(-1)}…`;
+  if (now === "speaking" && state.mode === "text") return texts.status.speaking_text;
+  if (now === "listening" && state.mode === "text") return texts.status.listening_text;
+  if (now === "listening" && state.pushToTalk && !state.holding) return texts.status.listening_push;
+  return texts.status[now];
+}
+
+export function hintText(state, texts) {
+  if (state.phase === "closing") return texts.hint.closing;
+  if (state.hint) return texts.hint[state.hint] ?? texts.problem[state.hint]?.title ?? "";
+  if (status(state) === "speaking" && state.mode === "voice" && inCall(state)) {
+    return state.muted && !state.pushToTalk ? texts.status.muted : texts.hint.interrupt;
+  }
+  return "";
+}
+
+export function endedText(state, texts) {
+  return texts.ended[state.ended] ?? texts.ended.other;
+}

@@ -1,0 +1,72 @@
+"""How times, durations and money are written on staff pages. A time is in its clinic's zone, and names it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from django import template
+from django.utils.formats import date_format, number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from agents_app.models import Clinic
+
+register = template.Library()
+
+
+@register.filter
+def clock(milliseconds: int | None) -> str:
+    """1:23, or 1:02:03 from an hour on."""
+    if milliseconds is None:
+        return ""
+    minutes, seconds = divmod(int(milliseconds) // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+@register.filter
+def seconds(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return ""
+    if milliseconds < 100:
+        return _("%(n)s ms") % {"n": milliseconds}
+    return _("%(n)s s") % {"n": number_format(milliseconds / 1000, decimal_pos=1)}
+
+
+@register.filter
+def dollars(microusd: int | None) -> str:
+    """Three places: a call costs cents."""
+    return "" if microusd is None else f"${number_format(microusd / 1_000_000, decimal_pos=3)}"
+
+
+@register.filter
+def at_clinic(moment: dt.datetime | None, clinic: Clinic) -> str:
+    """Nov 21, 2026, 2:05 PM EST."""
+    if moment is None:
+        return ""
+    local = moment.astimezone(clinic.zone)
+    # Translators: how staff read a date with a time, in Django's format letters
+    return f"{date_format(local, pgettext('date format', 'M j, Y, g:i A'))} {zone_name(local)}"
+
+
+def zone_name(local: dt.datetime) -> str:
+    """EST, or UTC+05:30 where the zone has no letters of its own."""
+    name = local.strftime("%Z")
+    if re.fullmatch(r"[A-Z]+", name):
+        return name
+    offset = local.strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+@register.filter
+def tel(phone: str) -> str:
+    """Return what a `tel:` link needs of a phone number as people write it; "" when nothing of it can be dialled."""
+    # An extension is dialled after a pause, which RFC 3966 writes as a parameter.
+    number, _sep, extension = re.sub(r"(?i)\s*(?:ext\.?|extension|x)\s*(?=\d)", "#", phone).partition("#")
+    digits = re.sub(r"\D", "", number)
+    if not digits:
+        return ""
+    plus = "+" if number.strip().startswith("+") else ""
+    suffix = re.sub(r"\D", "", extension)
+    return f"tel:{plus}{digits}" + (f";ext={suffix}" if suffix else "")
