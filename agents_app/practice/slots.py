@@ -115,7 +115,7 @@ def opening(day: date, hours: Iterable[Hours], zone: ZoneInfo) -> list[Span]:
 
 def open_spans(diary: Diary, day: date) -> list[Span]:
     """Return when the clinic is open on `day`, without its closures."""
-    return _without(opening(day, diary.hours, diary.zone), diary.closed)
+    return without(opening(day, diary.hours, diary.zone), diary.closed)
 
 
 def refusal(diary: Diary, day: date, *, now: datetime, horizon_days: int) -> Refusal | None:
@@ -229,7 +229,8 @@ def _readings(day: date, at: time, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return wall.replace(fold=0).astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
 
 
-def _without(spans: Iterable[Span], closed: Iterable[Span]) -> list[Span]:
+def without(spans: Iterable[Span], closed: Iterable[Span]) -> list[Span]:
+    """Return what is left of `spans` when `closed` is cut out of them, in order."""
     left = list(spans)
     for gone in closed:
         left = [part for span in left for part in _cut(span, gone)]
