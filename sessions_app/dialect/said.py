@@ -6,6 +6,7 @@ Pure. Source of the vocabulary: the project's contract, and the Realtime API ref
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -124,7 +125,8 @@ def parse_caller(text: str, *, sample_bytes: int = 2) -> CallerEvent:
     if event_id is not None and (not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID_CHARS):
         raise Refused("invalid_value", f"event_id is text of at most {MAX_EVENT_ID_CHARS} characters", param="event_id")
     try:
-        return _PARSERS[raw["type"]](raw, event_id, sample_bytes)
+        parser: Callable[[dict[str, Any], str | None, int], CallerEvent] = _PARSERS[raw["type"]]
+        return parser(raw, event_id, sample_bytes)
     except (KeyError, TypeError):
         raise Refused("event_not_allowed", "This event is not allowed here", param="type", event_id=event_id) from None
     except Refused as refused:
@@ -235,16 +237,19 @@ def _introduce(raw: dict[str, Any], event_id: str | None, sample_bytes: int) -> 
     session = raw.get("session")
     if not isinstance(session, dict):
         raise Refused("invalid_value", "session is an object", param="session")
-    audio = session.get("audio") if isinstance(session.get("audio"), dict) else {}
+    audio = _object(session, "audio")
     for side in ("input", "output"):
-        leg = audio.get(side)
-        chosen = leg.get("format") if isinstance(leg, dict) else None
+        chosen = _object(audio, side).get("format")
         if chosen is not None and not _is_our_format(chosen):
             raise Refused(
                 "invalid_value", "Audio is audio/pcm at 24000 samples a second", param=f"session.audio.{side}.format"
             )
-    heard = audio.get("input") if isinstance(audio.get("input"), dict) else {}
-    return Introduce(_modalities(session), _hands_free(heard), event_id)
+    return Introduce(_modalities(session), _hands_free(_object(audio, "input")), event_id)
+
+
+def _object(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _is_our_format(chosen: Any) -> bool:

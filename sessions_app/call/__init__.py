@@ -1,0 +1,106 @@
+"""One patient's call as a state machine that does no I/O.
+
+`Call` is told what the caller, the model, a tool and the clock say, each with `now`, and answers with a list of
+effects. It never awaits, never queries and reads no clock. Times inside are whole milliseconds since the call began.
+"""
+
+from __future__ import annotations
+
+from sessions_app import events
+from sessions_app.call import caller_side, ending, model_side, tool_side, turns
+from sessions_app.call.brief import CallBrief
+from sessions_app.call.function_calls import ToolResult
+from sessions_app.call.state import CallState
+from sessions_app.dialect import said
+from sessions_app.effects import Effect
+
+__all__ = ["Call", "CallBrief", "ToolResult"]
+
+
+class Call:
+    """`now` is in seconds of one monotonic clock; `started` is its value when the caller's key was spent."""
+
+    def __init__(self, brief: CallBrief, *, started: float) -> None:
+        self._state = CallState(brief)
+        self._started = started
+
+    def opened(self, *, now: float) -> list[Effect]:
+        """The upstream connection stands: introduce ourselves, to both sides."""
+        return ending.opened(self._state, self._at(now))
+
+    def model_ready(self, *, now: float) -> list[Effect]:
+        """The model has acknowledged its configuration."""
+        at = self._at(now)
+        if self._state.life.state != "connecting":
+            return []
+        return [*ending.ready(self._state, at), *caller_side.catch_up(self._state, at)]
+
+    def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
+        return caller_side.on_caller(self._state, event, self._at(now))
+
+    def refused(self, refusal: said.Refused, *, now: float) -> list[Effect]:
+        """The caller said what it may not: it is told, and the call goes on."""
+        at = self._at(now)
+        noted = self._state.tally.note("from_caller", "refused", at, {"code": refusal.code})
+        told = self._state.tell_error(refusal.code, refusal.message, at, event_id=refusal.event_id)
+        return [*noted, *told]
+
+    def caller_left(self, *, now: float, ended: bool) -> list[Effect]:
+        """The caller's socket is gone; `ended` when it said so itself (close 1000)."""
+        return ending.caller_left(self._state, self._at(now), ended=ended)
+
+    def from_model(self, event: events.ServerEvent, *, now: float) -> list[Effect]:
+        at = self._at(now)
+        if not self._state.tally.first_time(event.event_id):
+            return []
+        if isinstance(event, events.SessionUpdated) and self._state.life.state == "connecting":
+            noted = model_side.on_event(self._state, event, at)
+            return [*noted, *self.model_ready(now=now)]
+        return model_side.on_event(self._state, event, at)
+
+    def malformed(self, *, now: float) -> list[Effect]:
+        """A frame of the model's side could not be read: it is counted, and the call goes on."""
+        self._state.tally.counters["malformed"] += 1
+        return []
+
+    def model_lost(self, code: str, *, now: float) -> list[Effect]:
+        """The upstream connection is gone, or never came; `code` says why."""
+        at = self._at(now)
+        self._state.functions.waiting.clear()
+        self._state.responses.active_id = None
+        if self._state.life.caller_gone:
+            return ending.close(self._state, at)
+        reason = "refused" if self._state.life.state == "connecting" else "upstream"
+        return ending.fail(self._state, reason, code, at) + ending.finished(self._state, at)
+
+    def from_tool(self, call_id: str, result: ToolResult, *, now: float) -> list[Effect]:
+        at = self._at(now)
+        return tool_side.tool_done(self._state, call_id, result, at) + ending.finished(self._state, at)
+
+    def stop(self, reason: str, *, now: float) -> list[Effect]:
+        """End now: the process must, or something in it failed."""
+        self._state.life.reason = self._state.life.reason or reason
+        return ending.close(self._state, self._at(now))
+
+    def tick(self, *, now: float) -> list[Effect]:
+        """Do what is due: the outbox's pace, limits, and waits that have run out."""
+        at, state = self._at(now), self._state
+        effects = state.went_out(state.outbox.due(at), at)
+        effects += turns.settle_cuts(state, at)
+        tool_side.recap_heard(state, at)
+        effects += tool_side.release_held(state, at)
+        if at >= state.life.deadline and not state.ending:
+            effects += ending.time_is_up(state, at)
+        return effects + ending.finished(state, at)
+
+    def next_tick(self) -> float | None:
+        """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
+        at = ending.next_tick(self._state)
+        return None if at is None else self._started + at / 1000
+
+    @property
+    def ended(self) -> bool:
+        return self._state.life.state == "ended"
+
+    def _at(self, now: float) -> int:
+        return max(0, round((now - self._started) * 1000))

@@ -1,0 +1,55 @@
+"""What a call begins with. Pure values, made once from the published version and the caller's key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents_app.guardrails import Rule
+
+
+@dataclass(frozen=True)
+class ToolBrief:
+    writes: bool
+    working: str = "One moment"
+    outcome: str = ""  # what a call comes to when this tool has run
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """How sound is spelled on the wire, both ways."""
+
+    bytes_per_ms: int = 48  # PCM16, mono, 24 kHz
+    sample_bytes: int = 2
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The version's fixed lines."""
+
+    greeting: str
+    goodbye: str
+    apology: str
+
+
+@dataclass(frozen=True)
+class CallBrief:
+    call_id: str
+    reference: str
+    public_name: str
+    session: dict[str, Any]  # the exact `session` object for the model
+    lines: Lines
+    emergency_number: str
+    max_call_ms: int
+    tools: dict[str, ToolBrief] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    clips: dict[str, bytes] = field(default_factory=dict)  # line name -> sound
+    audio: AudioFormat = AudioFormat()
+    own_events: bool = False  # the caller understands frontdesk.*
+    recording: bool = False
+    demo_voice: bool = False
+    expires_at: int | None = None  # Unix seconds, told to the caller
+
+    @property
+    def hands_free(self) -> bool:
+        return self.session["audio"]["input"]["turn_detection"] is not None

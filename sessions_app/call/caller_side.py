@@ -1,0 +1,177 @@
+"""What the caller says, and what the call does about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sessions_app.call import ending, tool_side, turns
+from sessions_app.call.responses import Purpose
+from sessions_app.call.state import CallState
+from sessions_app.dialect import said
+from sessions_app.dialect.heard import shown_item
+from sessions_app.effects import AudioToModel, Effect
+
+MAX_EARLY_MS = 2000  # of sound that waits for the model
+MAX_EARLY_EVENTS = 64  # of everything else
+
+
+def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect]:
+    """Take one thing that the caller said, in the vocabulary of `dialect.said`."""
+    if isinstance(event, said.Append):
+        return _append(state, event, at)
+    effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
+    if state.ending:
+        return effects
+    if state.life.state == "connecting" and not isinstance(event, (said.Playback, said.Retrieve)):
+        if len(state.life.early) >= MAX_EARLY_EVENTS:
+            return effects + state.tell_error("too_early", "The call is still being connected", at)
+        state.life.early.append(event)
+        return effects
+    return effects + _REACTIONS[type(event)](state, event, at)
+
+
+def catch_up(state: CallState, at: int) -> list[Effect]:
+    """The model is ready: take what waited, in order."""
+    early, state.life.early, state.life.early_bytes = state.life.early, [], 0
+    return [effect for event in early for effect in _REACTIONS[type(event)](state, event, at)]
+
+
+def _append(state: CallState, event: said.Append, at: int) -> list[Effect]:
+    state.tally.note("from_caller", "input_audio_buffer.append", at)
+    if state.ending:
+        return []
+    if not state.sound.admits(len(event.pcm), at):
+        state.tally.counters["audio_too_fast"] += 1
+        if state.tally.counters["audio_too_fast"] > 1:
+            return []
+        return state.tell_error(
+            "audio_too_fast", "Sound came faster than it can have been spoken", at, event_id=event.event_id
+        )
+    if state.life.state == "connecting":
+        limit = MAX_EARLY_MS * state.brief.audio.bytes_per_ms
+        if state.life.early_bytes + len(event.pcm) > limit:
+            state.tally.counters["early_audio_dropped"] += 1
+            return []
+        state.life.early_bytes += len(event.pcm)
+        state.life.early.append(event)
+        return []
+    return _sound(state, event, at)
+
+
+def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
+    state.sound.take(len(event.pcm), at)
+    if not state.floor.hands_free and state.floor.pressed_at is None:
+        state.floor.pressed_at = at
+    state.tally.note("to_model", "input_audio_buffer.append", at)
+    return [AudioToModel(event.pcm)]
+
+
+def _commit(state: CallState, event: said.Commit, at: int) -> list[Effect]:
+    return state.to_model({"type": "input_audio_buffer.commit"}, at)
+
+
+def _clear(state: CallState, event: said.Clear, at: int) -> list[Effect]:
+    state.floor.pressed_at = None
+    return state.to_model({"type": "input_audio_buffer.clear"}, at)
+
+
+def _user_text(state: CallState, event: said.UserText, at: int) -> list[Effect]:
+    if event.item_id is not None and state.transcript.get(event.item_id) is not None:
+        return state.tell_error("invalid_value", "This item id is taken", at, event_id=event.event_id)
+    item_id = event.item_id or state.tally.new_id("item")
+    tool_side.recap_heard(state, at)
+    state.confirmation.caller_began(item_id, at)
+    state.floor.turn_ended_at = at
+    effects = tool_side.caller_message(state, event.text, "text", at, item_id=item_id)
+    # Its words are known already: a guardrail need not wait for the item to come back.
+    effects += turns.caller_words(state, item_id, event.text, at)
+    return effects + tool_side.caller_answered(state, item_id, event.text, at)
+
+
+def _retrieve(state: CallState, event: said.Retrieve, at: int) -> list[Effect]:
+    entry = state.transcript.get(event.item_id)
+    if entry is None:
+        return state.tell_error("event_not_allowed", "No such item", at, event_id=event.event_id)
+    shown = shown_item(entry.current())
+    return state.tell({"type": "conversation.item.retrieved", "item": shown}, at)
+
+
+def _truncate(state: CallState, event: said.Truncate, at: int) -> list[Effect]:
+    entry = state.transcript.get(event.item_id)
+    if entry is None:
+        return state.tell_error("event_not_allowed", "No such item", at, event_id=event.event_id)
+    state.outbox.report(event.item_id, event.audio_end_ms)
+    effects = turns.heard_reported(state, event.item_id, event.audio_end_ms, at)
+    if entry.truncated_ms is None:
+        effects += turns.truncate(state, event.item_id, event.audio_end_ms, at)
+    answer = {"item_id": event.item_id, "content_index": 0, "audio_end_ms": entry.truncated_ms or 0}
+    return effects + state.tell({"type": "conversation.item.truncated", **answer}, at)
+
+
+def _create_response(state: CallState, event: said.CreateResponse, at: int) -> list[Effect]:
+    if turns.answers_alarm(state):
+        return []
+    body = {"metadata": event.metadata} if event.metadata else None
+    return state.ask(Purpose.CALLER, at, body)
+
+
+def _cancel(state: CallState, event: said.CancelResponse, at: int) -> list[Effect]:
+    if state.floor.speaking is not None and state.floor.hands_free:
+        return []  # upstream interrupts by itself: a late cancel would silence the next reply
+    if event.response_id is not None and event.response_id != state.responses.active_id:
+        return turns.interrupt(state, at) if state.outbox.quiet_at() != 0 else []
+    return turns.stop_reply(state, at)
+
+
+def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]:
+    changes: dict[str, Any] = {}
+    if event.modalities is not None and event.modalities != state.floor.modalities:
+        state.floor.modalities = event.modalities
+        changes["output_modalities"] = list(event.modalities)
+    if event.hands_free is not None and event.hands_free != state.floor.hands_free:
+        state.floor.hands_free = event.hands_free
+        own = state.brief.session["audio"]["input"]["turn_detection"]
+        changes["audio"] = {"input": {"turn_detection": own if event.hands_free else None}}
+    if not changes:
+        return ending.session_shown(state, "session.updated", at)
+    state.floor.updates.append(event)
+    return state.to_model({"type": "session.update", "session": {"type": "realtime", **changes}}, at)
+
+
+def _playback(state: CallState, event: said.Playback, at: int) -> list[Effect]:
+    effects = turns.heard_reported(state, event.item_id, event.played_ms, at)
+    tool_side.recap_heard(state, at)
+    return effects
+
+
+def _confirm(state: CallState, event: said.Confirm, at: int) -> list[Effect]:
+    return tool_side.button(state, event.token, event.answer, at)
+
+
+_NAMES: dict[type, str] = {
+    said.Commit: "input_audio_buffer.commit",
+    said.Clear: "input_audio_buffer.clear",
+    said.UserText: "conversation.item.create",
+    said.Retrieve: "conversation.item.retrieve",
+    said.Truncate: "conversation.item.truncate",
+    said.CreateResponse: "response.create",
+    said.CancelResponse: "response.cancel",
+    said.Introduce: "session.update",
+    said.Playback: "frontdesk.playback",
+    said.Confirm: "frontdesk.confirm",
+}
+
+_REACTIONS: dict[type, Callable[[CallState, Any, int], list[Effect]]] = {
+    said.Append: _sound,
+    said.Commit: _commit,
+    said.Clear: _clear,
+    said.UserText: _user_text,
+    said.Retrieve: _retrieve,
+    said.Truncate: _truncate,
+    said.CreateResponse: _create_response,
+    said.CancelResponse: _cancel,
+    said.Introduce: _introduce,
+    said.Playback: _playback,
+    said.Confirm: _confirm,
+}

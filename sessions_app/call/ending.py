@@ -1,0 +1,184 @@
+"""How a call becomes ready, and how it ends: each way with its reason, its last words and its last fact. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sessions_app.call import turns
+from sessions_app.call.responses import Purpose
+from sessions_app.call.state import CallState
+from sessions_app.dialect.heard import shown_session
+from sessions_app.effects import CallEnded, Effect, HangUp, Record
+
+MAX_FAREWELL_MS = 15_000  # for last words to be heard
+TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
+MAX_FAILED_RESPONSES = 2
+
+CLOSE_ENDED = 1000
+CLOSE_UPSTREAM_GONE = 4500
+CLOSE_BAD_MESSAGE = 4400
+
+
+def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
+    """Tell the caller the session as it is in force, without what only staff may see."""
+    session = {
+        **state.brief.session,
+        "output_modalities": list(state.floor.modalities),
+        "audio": {
+            **state.brief.session["audio"],
+            "input": {
+                **state.brief.session["audio"]["input"],
+                "turn_detection": state.brief.session["audio"]["input"]["turn_detection"]
+                if state.floor.hands_free
+                else None,
+            },
+        },
+    }
+    shown = shown_session(
+        session,
+        model=state.brief.public_name,
+        session_id=f"sess_{state.brief.call_id.replace('-', '')[:24]}",
+        expires_at=state.brief.expires_at,
+    )
+    return state.tell({"type": kind, "session": shown}, at)
+
+
+def opened(state: CallState, at: int) -> list[Effect]:
+    """The caller's leg is there: it learns what it may know."""
+    about = {
+        "type": "frontdesk.call",
+        "reference": state.brief.reference,
+        "recording": state.brief.recording,
+        "demo_voice": state.brief.demo_voice,
+        "max_call_s": state.brief.max_call_ms // 1000,
+        "resume": None,
+    }
+    session = {"type": "session.update", "session": state.brief.session}
+    state.floor.updates.append(None)
+    return [
+        *session_shown(state, "session.created", at),
+        *state.tell_own(about, at),
+        *state.to_model(session, at),
+    ]
+
+
+def ready(state: CallState, at: int) -> list[Effect]:
+    """The model has taken its configuration: the greeting goes first, and once."""
+    return [*state.enter("live", at), *state.say_exactly(Purpose.GREETING, state.brief.lines.greeting, at)]
+
+
+def hang_up_after(
+    state: CallState, reason: str, at: int, *, code: int = CLOSE_ENDED, error_code: str = ""
+) -> list[Effect]:
+    """Begin to end: nothing new is begun, what is being said is heard to its end, then both legs close."""
+    if state.ending:
+        return []
+    state.life.reason, state.life.code, state.life.error_code = reason, code, error_code
+    state.life.hang_up_at = at + MAX_FAREWELL_MS
+    state.responses.drop()
+    return state.enter("ending", at)
+
+
+def fail(state: CallState, reason: str, error_code: str, at: int) -> list[Effect]:
+    """The call cannot go on: an error in plain words, the apology from its clip, then the end."""
+    if state.ending:
+        return []
+    effects = hang_up_after(state, reason, at, code=CLOSE_UPSTREAM_GONE, error_code=error_code)
+    effects += turns.interrupt(state, at)
+    effects += state.tell_error("upstream_failed", state.brief.lines.apology, at)
+    return effects + turns.say_fixed(state, "apology", state.brief.lines.apology, at)
+
+
+def caller_left(state: CallState, at: int, *, ended: bool) -> list[Effect]:
+    """The caller's leg is gone. The words that are still being transcribed are waited for, and no longer."""
+    state.life.caller_gone = True
+    effects = turns.stop_reply(state, at) + turns.settle_cuts(state, at, now=True)
+    if state.ending:
+        return effects
+    state.responses.drop()
+    if state.floor.speaking is not None:  # cut off in mid-sentence: what was said until now is kept
+        effects += state.to_model({"type": "input_audio_buffer.commit"}, at)
+    state.life.reason = "emergency" if state.floor.alarm is not None else "caller" if ended else "abandoned"
+    state.life.hang_up_at = at + TRANSCRIPT_GRACE_MS
+    return [*effects, *state.enter("ending", at)]
+
+
+def after_goodbye(state: CallState, at: int) -> list[Effect]:
+    return hang_up_after(state, "goodbye", at)
+
+
+def time_is_up(state: CallState, at: int) -> list[Effect]:
+    effects = turns.stop_reply(state, at)
+    effects += hang_up_after(state, "time_limit", at)
+    return effects + turns.say_fixed(state, "goodbye", state.brief.lines.goodbye, at)
+
+
+def finished(state: CallState, at: int) -> list[Effect]:
+    """Close when the last words have been heard, or have had their time."""
+    if state.life.state != "ending" or state.life.hang_up_at is None:
+        return []
+    quiet_at = state.outbox.quiet_at()
+    heard = quiet_at is not None and quiet_at <= at
+    if state.life.caller_gone:
+        settled = not state.transcript.pending() and state.floor.speaking is None
+    else:
+        settled = heard and state.responses.active_id is None
+    tools_done = not state.functions.waiting
+    if at < state.life.hang_up_at and not (settled and tools_done):
+        return []
+    return close(state, at)
+
+
+def close(state: CallState, at: int) -> list[Effect]:
+    """End now. Words that never came are marked as such."""
+    if state.life.state == "ended":
+        return []
+    effects: list[Effect] = list(turns.settle_cuts(state, at, now=True))
+    for item_id in state.transcript.pending():
+        effects += state.save(*state.transcript.change(item_id, transcript_state="failed"))
+    ended = {"type": "frontdesk.ended", "reason": state.life.reason, "reference": state.brief.reference}
+    effects += state.tell_own(ended, at)
+    effects += state.enter("ended", at)
+    fact = CallEnded(
+        at_ms=at,
+        reason=state.life.reason,
+        error_code=state.life.error_code,
+        outcome=outcome(state),
+        usage=state.tally.usage,
+        counters=dict(state.tally.counters),
+    )
+    return [*effects, Record(fact), HangUp(state.life.code, state.life.reason, state.life.error_code)]
+
+
+_BY_WEIGHT = ("booked", "rescheduled", "cancelled", "message")
+
+
+def outcome(state: CallState) -> str:
+    """Return what the call came to, by rule from what its tools did."""
+    if state.floor.alarm is not None:
+        return "emergency"
+    for name in _BY_WEIGHT:
+        if name in state.functions.outcomes:
+            return name
+    if state.life.reason in ("upstream", "refused", "internal", "interrupted", "bad_message"):
+        return "failed"
+    return "answered" if state.transcript.newest_caller_item is not None else "abandoned"
+
+
+def next_tick(state: CallState) -> int | None:
+    """Return when `tick` should be called at the latest, or None when nothing is timed."""
+    held = state.functions.held
+    quiet_at = state.outbox.quiet_at()
+    pending = state.confirmation.pending
+    times: list[Any] = [
+        state.outbox.next_due(),
+        state.life.deadline if not state.ending else None,
+        state.life.hang_up_at,
+        held.until if held is not None else None,
+        *(cut.until for cut in state.floor.cuts),
+    ]
+    if state.life.state == "ending" and not state.life.caller_gone:
+        times.append(quiet_at)
+    if pending is not None and pending.held_all and pending.heard_at is None:
+        times.append(state.outbox.ends_at(pending.item_id))
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,86 @@
+"""Which function calls a call has seen, and which of them still owe the model an output. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+MAX_A_CALL = 60
+MAX_A_TURN = 8  # between two things that the caller said
+
+
+class Admission(StrEnum):
+    RUN = "run"
+    SEEN = "seen"  # named before: it has, or will have, its one output
+    UNKNOWN = "unknown_tool"
+    TOO_MANY = "too_many_calls"
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class RecapShown:
+    """A recap as the gateway made it; `digest` stands for its values."""
+
+    question: str
+    lines: tuple[tuple[str, str], ...]
+    spoken: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """How a function call ended. `output` is the envelope for the model, JSON-ready."""
+
+    output: dict[str, Any]
+    ok: bool
+    then: str = "answer"
+    patient_id: int | None = None
+    card: tuple[tuple[str, str], ...] = ()
+    recap: RecapShown | None = None  # of a dry run that could be done
+    committed: bool = False  # it was the run of a write, not its dry run
+
+
+@dataclass
+class HeldWrite:
+    """A write whose yes is being transcribed."""
+
+    call: FunctionCall
+    result: ToolResult
+    until: int
+
+
+@dataclass
+class FunctionCalls:
+    known: frozenset[str]
+    calls: dict[str, FunctionCall] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
+    held: HeldWrite | None = None
+    answer_due: bool = False
+    recap_due: bool = False
+    hang_up_due: bool = False
+    patient_id: int | None = None
+    outcomes: set[str] = field(default_factory=set)
+    in_turn: int = 0
+
+    def admit(self, call: FunctionCall) -> Admission:
+        if call.call_id in self.calls:
+            return Admission.SEEN
+        if len(self.calls) >= MAX_A_CALL or self.in_turn >= MAX_A_TURN:
+            self.calls.setdefault(call.call_id, call)
+            return Admission.TOO_MANY
+        self.calls[call.call_id] = call
+        self.in_turn += 1
+        if call.name not in self.known:
+            return Admission.UNKNOWN
+        self.waiting.add(call.call_id)
+        return Admission.RUN
+
+    def new_turn(self) -> None:
+        self.in_turn = 0

@@ -1,0 +1,303 @@
+"""What the model's side says, and what the call does about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sessions_app import events
+from sessions_app.call import ending, tool_side, turns
+from sessions_app.call.responses import Purpose
+from sessions_app.call.state import CallState
+from sessions_app.call.transcript import heard_chars
+from sessions_app.dialect.heard import as_heard
+from sessions_app.effects import Effect
+
+# The account or the model cannot be used: trying again changes nothing. Source: Realtime API reference, errors.
+FATAL_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "account_deactivated",
+        "invalid_api_key",
+        "model_not_found",
+        "invalid_model",
+        "session_expired",
+        "beta_api_shape_disabled",
+    }
+)
+
+
+def on_event(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
+    """Take one event of the model's side. A type that is not read is noted and changes nothing."""
+    effects: list[Effect] = [*state.tally.note("from_model", event.type, at, _fields(event))]
+    react = _REACTIONS.get(type(event))
+    return effects + (react(state, event, at) if react is not None else [])
+
+
+def _fields(event: events.ServerEvent) -> dict[str, Any]:
+    """Return what may be stored of an event: ids, positions, statuses and codes. Never words."""
+    fields: dict[str, Any] = {}
+    for name in ("item_id", "response_id", "audio_start_ms", "audio_end_ms"):
+        if getattr(event, name, ""):
+            fields[name] = getattr(event, name)
+    item = getattr(event, "item", None)
+    if isinstance(item, events.ItemBody):
+        fields |= {"item_id": item.id, "item_type": item.type, "status": item.status, "name": item.name or None}
+    response = getattr(event, "response", None)
+    if isinstance(response, events.ResponseBody):
+        fields |= {"response_id": response.id, "status": response.status, "usage": response.usage}
+        if response.status_details is not None:
+            failure = response.status_details.error
+            fields |= {"reason": response.status_details.reason, "code": failure.code if failure else None}
+    error = getattr(event, "error", None)
+    if isinstance(error, events.ErrorBody):
+        fields |= {"code": error.code, "error_type": error.type}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _pass_on(state: CallState, event: events.ServerEvent, at: int, *, in_order: bool = False) -> list[Effect]:
+    shown = as_heard(event)
+    return state.tell(shown, at, in_order=in_order) if shown is not None else []
+
+
+def _output(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
+    return _pass_on(state, event, at, in_order=True)
+
+
+def _session_updated(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
+    if not state.floor.updates:
+        return []
+    asked = state.floor.updates.pop(0)
+    return ending.session_shown(state, "session.updated", at) if asked is not None else []
+
+
+def _error(state: CallState, event: events.Error, at: int) -> list[Effect]:
+    code = event.error.code or event.error.type
+    if state.responses.refused(event.error.event_id):
+        return []  # the request waits again: it goes out when the active response is done
+    if code in FATAL_CODES:
+        return ending.fail(state, "upstream", code, at)
+    return []  # an expected race: nothing to cancel, nothing to truncate, an item that is gone
+
+
+def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> list[Effect]:
+    state.floor.speaking = event.item_id
+    state.responses.hold()
+    state.transcript.speech_began(event.item_id, state.sound.at(event.audio_start_ms, at))
+    tool_side.recap_heard(state, at)
+    state.confirmation.caller_began(event.item_id, at)
+    return _pass_on(state, event, at) + turns.interrupt(state, at)
+
+
+def _speech_stopped(state: CallState, event: events.SpeechStopped, at: int) -> list[Effect]:
+    state.floor.speaking = None
+    state.floor.turn_ended_at = at
+    state.transcript.speech_ended(event.item_id, state.sound.at(event.audio_end_ms, at))
+    return _pass_on(state, event, at)
+
+
+def _committed(state: CallState, event: events.Committed, at: int) -> list[Effect]:
+    state.floor.speaking, state.floor.turn_ended_at = None, at
+    state.functions.new_turn()
+    if not state.floor.hands_free:  # with push-to-talk nothing told when it began
+        tool_side.recap_heard(state, at)
+        state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
+        state.floor.pressed_at = None
+    return _pass_on(state, event, at) + state.send(state.responses.release(), at)
+
+
+def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
+    state.floor.speaking = None
+    return _pass_on(state, event, at) + state.send(state.responses.release(), at)
+
+
+def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effect]:
+    item = event.item
+    previous = state.transcript.last_shown
+    response_id = state.responses.active_id or "" if item.role == "assistant" else ""
+    fact = state.transcript.add(item, at=at, response_id=response_id)
+    if fact is None:
+        return []
+    if fact.speaker == "agent":
+        pending = state.confirmation.pending
+        if pending is not None and response_id == pending.response_id:
+            pending.item_id = item.id
+        state.confirmation.agent_spoke(response_id)
+    shown = as_heard(event)
+    assert shown is not None
+    told = state.tell({**shown, "previous_item_id": previous}, at, in_order=fact.speaker == "agent")
+    effects = told + state.save(fact)
+    return effects + (turns.caller_words(state, item.id, fact.text, at) if fact.speaker == "caller" else [])
+
+
+def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect]:
+    entry = state.transcript.get(event.item.id)
+    if event.item.type == "function_call":
+        return _function_call(state, event.item, at)
+    if entry is None or entry.done:
+        return []
+    entry.done = True
+    shown = as_heard(event)
+    agent = entry.fact.speaker == "agent"
+    effects = state.tell({**shown, "previous_item_id": None}, at, in_order=agent) if shown else []
+    return effects + (_agent_said(state, event.item.id, event.item.words, at) if agent else [])
+
+
+def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Effect]:
+    # Never a call that was cut short: its arguments may be half of what was meant.
+    if item.status not in (None, "completed") or not item.call_id:
+        return []
+    return tool_side.function_called(state, item, at)
+
+
+def _agent_said(state: CallState, item_id: str, words: str, at: int) -> list[Effect]:
+    """The words of a reply are known, as far as it was generated."""
+    entry = state.transcript.get(item_id)
+    if entry is None or not words or words == entry.fact.text:
+        return []
+    changes: dict[str, Any] = {"text": words}
+    if entry.truncated_ms is not None:
+        audio_ms = turns.audio_ms(state, entry)
+        changes["heard_chars"] = heard_chars(words, heard_ms=entry.truncated_ms, audio_ms=audio_ms)
+    return state.save(*state.transcript.change(item_id, **changes))
+
+
+def _transcription_delta(state: CallState, event: events.TranscriptionDelta, at: int) -> list[Effect]:
+    grown = state.transcript.grow(event.item_id, event.delta)
+    return _pass_on(state, event, at) + turns.caller_words(state, event.item_id, grown, at)
+
+
+def _transcription_completed(state: CallState, event: events.TranscriptionCompleted, at: int) -> list[Effect]:
+    text = event.transcript.strip()
+    known = "done" if text else "failed"
+    state.tally.spend_transcription(event.usage)
+    effects = _pass_on(state, event, at)
+    effects += state.save(*state.transcript.change(event.item_id, text=text, transcript_state=known))
+    effects += turns.caller_words(state, event.item_id, text, at)
+    return effects + tool_side.caller_answered(state, event.item_id, text, at)
+
+
+def _transcription_failed(state: CallState, event: events.TranscriptionFailed, at: int) -> list[Effect]:
+    effects = _pass_on(state, event, at)
+    effects += state.save(*state.transcript.change(event.item_id, transcript_state="failed"))
+    return effects + tool_side.caller_answered(state, event.item_id, None, at)
+
+
+def _response_created(state: CallState, event: events.ResponseCreated, at: int) -> list[Effect]:
+    response = event.response
+    purpose = state.responses.created(response.id, response.metadata)
+    if state.ending and purpose is not Purpose.GOODBYE:
+        return state.to_model({"type": "response.cancel", "response_id": response.id}, at)
+    if turns.answers_alarm(state):
+        state.outbox.silence(response.id)
+        return state.to_model({"type": "response.cancel", "response_id": response.id}, at)
+    if purpose is Purpose.RECAP:
+        state.confirmation.recap_begun(response.id)
+    return _output(state, event, at)
+
+
+def _response_done(state: CallState, event: events.ResponseDone, at: int) -> list[Effect]:
+    response = event.response
+    if not state.responses.knows(response.id):
+        return []  # out of band, or never begun
+    purpose = state.responses.purpose if response.id == state.responses.active_id else None
+    state.tally.spend(response.usage)
+    effects: list[Effect] = []
+    if response.status == "completed":
+        for item in response.output:
+            if item.type == "function_call":  # one that its own item.done did not bring
+                effects += _function_call(state, item, at) if item.call_id not in state.functions.calls else []
+    effects += _output(state, event, at)
+    if response.status == "failed":
+        effects += _failed(state, event, at)
+    requests = state.responses.done(response.id)
+    pending = state.confirmation.pending
+    if pending is not None and pending.response_id == response.id and response.status == "completed":
+        words = " ".join(item.words for item in response.output)
+        effects += tool_side.recap_said(state, words, at)
+        tool_side.recap_heard(state, at)
+    if purpose is Purpose.GOODBYE:
+        effects += ending.after_goodbye(state, at)
+    return effects + state.send(requests, at) + tool_side.answer_if_ready(state, at)
+
+
+def _failed(state: CallState, event: events.ResponseDone, at: int) -> list[Effect]:
+    """A failure while answering shows only here, never as an `error` event."""
+    details = event.response.status_details
+    code = (details.error.code or details.error.type) if details and details.error else "server_error"
+    if code in FATAL_CODES:
+        return ending.fail(state, "upstream", code, at)
+    state.life.failures += 1
+    if state.life.failures >= ending.MAX_FAILED_RESPONSES:
+        return ending.fail(state, "upstream", code, at)
+    told = state.tell_error("upstream_failed", "The receptionist could not answer. Please say it again.", at)
+    return told + turns.say_fixed(state, "apology", state.brief.lines.apology, at)
+
+
+def _audio(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
+    if len(event.delta) % state.brief.audio.sample_bytes:
+        state.tally.counters["odd_audio"] += 1
+        return []
+    shown = as_heard(event)
+    assert shown is not None
+    effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id)
+    entry = state.transcript.get(event.item_id)
+    if entry is None:
+        return effects
+    entry.audio_bytes += len(event.delta)
+    if entry.audio_bytes == len(event.delta):  # its first sound
+        first = at - state.floor.turn_ended_at if state.floor.turn_ended_at is not None else None
+        state.floor.turn_ended_at = None
+        starts = state.outbox.starts_at(event.item_id)
+        changed = state.transcript.change(
+            event.item_id, first_audio_ms=first, started_ms=at if starts is None else starts
+        )
+        effects += state.save(*changed)
+    return effects
+
+
+def _audio_done(state: CallState, event: events.AudioDone, at: int) -> list[Effect]:
+    entry = state.transcript.get(event.item_id)
+    effects = _output(state, event, at)
+    if entry is not None:
+        length = entry.audio_bytes // state.brief.audio.bytes_per_ms
+        effects += state.save(
+            *state.transcript.change(event.item_id, audio_ms=length, ended_ms=entry.fact.started_ms + length)
+        )
+    return effects
+
+
+def _transcript_done(state: CallState, event: events.TranscriptDone, at: int) -> list[Effect]:
+    return _output(state, event, at) + _agent_said(state, event.item_id, event.transcript, at)
+
+
+def _text_done(state: CallState, event: events.TextDone, at: int) -> list[Effect]:
+    return _output(state, event, at) + _agent_said(state, event.item_id, event.text, at)
+
+
+_REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[Effect]]] = {
+    events.SessionUpdated: _session_updated,
+    events.Error: _error,
+    events.SpeechStarted: _speech_started,
+    events.SpeechStopped: _speech_stopped,
+    events.Committed: _committed,
+    events.Cleared: _cleared,
+    events.ItemAdded: _item_added,
+    events.ItemDone: _item_done,
+    events.TranscriptionDelta: _transcription_delta,
+    events.TranscriptionCompleted: _transcription_completed,
+    events.TranscriptionFailed: _transcription_failed,
+    events.ResponseCreated: _response_created,
+    events.ResponseDone: _response_done,
+    events.OutputItemAdded: _output,
+    events.OutputItemDone: _output,
+    events.ContentPartAdded: _output,
+    events.ContentPartDone: _output,
+    events.TextDelta: _output,
+    events.TextDone: _text_done,
+    events.TranscriptDelta: _output,
+    events.TranscriptDone: _transcript_done,
+    events.AudioDelta: _audio,
+    events.AudioDone: _audio_done,
+}

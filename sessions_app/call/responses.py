@@ -1,0 +1,116 @@
+"""One active response at a time. Pure.
+
+Owns which response runs, what was asked for and not yet begun, and what waits. The service refuses a second
+`response.create` while one is active, and begins responses by itself after speech.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sessions_app.dialect.said import REQUEST_KEY
+
+MAX_WAITING = 8
+
+
+class Purpose(StrEnum):
+    GREETING = "greeting"
+    ANSWER = "answer"  # to tool outputs, or to a message of ours
+    CALLER = "caller"  # the caller asked for it
+    RECAP = "recap"
+    GOODBYE = "goodbye"
+    AUTOMATIC = "automatic"  # begun by the service after speech
+
+
+@dataclass(frozen=True)
+class Request:
+    purpose: Purpose
+    event_id: str
+    response: dict[str, Any] = field(default_factory=dict)
+
+    def as_event(self) -> dict[str, Any]:
+        metadata = {**self.response.get("metadata", {})}
+        if self.purpose is not Purpose.CALLER:  # a caller's own sixteen pairs leave no room
+            metadata[REQUEST_KEY] = self.event_id
+        response = {**self.response, "metadata": metadata} if metadata else self.response
+        return {
+            "type": "response.create",
+            "event_id": self.event_id,
+            **({"response": response} if response else {}),
+        }
+
+
+class Responses:
+    def __init__(self) -> None:
+        self.active_id: str | None = None
+        self.purpose: Purpose | None = None  # of the active response
+        self._begun: set[str] = set()
+        self._asked: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._held = False  # the caller is speaking: what it says comes first
+
+    def ask(self, request: Request) -> list[Request]:
+        """Return the request when it may go out now; otherwise it waits. A second answer is one with the first."""
+        if request.purpose is Purpose.ANSWER and any(r.purpose is Purpose.ANSWER for r in self._waiting):
+            return []
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(request)
+        return self._next()
+
+    def hold(self) -> None:
+        """The caller began to speak: nothing new begins until it has finished."""
+        self._held = True
+
+    def release(self) -> list[Request]:
+        self._held = False
+        return self._next()
+
+    def created(self, response_id: str, metadata: dict[str, str] | None) -> Purpose:
+        """Take note of a response that began, and return what it is for."""
+        asked_for = (metadata or {}).get(REQUEST_KEY)
+        asked, mine = self._asked, False
+        if asked is not None:
+            mine = asked.event_id == asked_for or (asked.purpose is Purpose.CALLER and asked_for is None)
+        self.active_id, self.purpose = response_id, asked.purpose if asked and mine else Purpose.AUTOMATIC
+        self._begun.add(response_id)
+        if mine:
+            self._asked = None
+        # Whatever begins now has the tool outputs before it: an answer that still waits would say it twice.
+        self._waiting = deque(r for r in self._waiting if r.purpose is not Purpose.ANSWER)
+        return self.purpose
+
+    def done(self, response_id: str) -> list[Request]:
+        """Take note of a response that ended, and return the request whose turn it is."""
+        if response_id == self.active_id:
+            self.active_id, self.purpose = None, None
+        return self._next()
+
+    def refused(self, event_id: str | None) -> bool:
+        """An error names one of our requests. Return whether it was; it waits again if it still counts."""
+        asked = self._asked
+        if asked is None or event_id != asked.event_id:
+            return False
+        self._asked = None
+        if asked.purpose is not Purpose.ANSWER:  # the active response answers the same outputs
+            self._waiting.appendleft(asked)
+        return True
+
+    def drop(self) -> None:
+        """Forget what waits: the call is ending, or a guardrail speaks instead."""
+        self._waiting.clear()
+
+    def knows(self, response_id: str) -> bool:
+        return response_id in self._begun
+
+    @property
+    def idle(self) -> bool:
+        return self.active_id is None and self._asked is None and not self._waiting
+
+    def _next(self) -> list[Request]:
+        if self.active_id is not None or self._asked is not None or self._held or not self._waiting:
+            return []
+        self._asked = self._waiting.popleft()
+        return [self._asked]

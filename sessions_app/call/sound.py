@@ -1,0 +1,47 @@
+"""Where the caller's sound lies on the call's time line. Pure.
+
+The service counts the sound that it was given; a muted microphone leaves gaps that it never sees.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+GAP_MS = 200  # shorter gaps are jitter
+MAX_GAPS = 1000
+
+BUCKET_MS = 15_000  # of sound that may come faster than it was spoken
+FILL_RATE = 1.1  # times real time
+
+
+class CallerSound:
+    def __init__(self, *, bytes_per_ms: int) -> None:
+        self._bytes_per_ms = bytes_per_ms
+        self._given_ms = 0.0
+        self._ends_at = 0.0
+        self._starts: list[tuple[float, float]] = []  # sound given before a stretch, and when the stretch began
+        self._room_ms, self._room_at = float(BUCKET_MS), 0
+
+    def admits(self, byte_count: int, at: int) -> bool:
+        """Whether this much sound may come now: nobody speaks much faster than real time."""
+        length = byte_count / self._bytes_per_ms
+        room = min(float(BUCKET_MS), self._room_ms + (at - self._room_at) * FILL_RATE)
+        self._room_ms, self._room_at = room - length if length <= room else room, at
+        return length <= room
+
+    def take(self, byte_count: int, at: int) -> None:
+        """Note that this much sound came in now. Its position is the later of its arrival and the end of the last."""
+        begins = max(self._ends_at, float(at))
+        if (not self._starts or begins - self._ends_at > GAP_MS) and len(self._starts) < MAX_GAPS:
+            self._starts.append((self._given_ms, begins))
+        length = byte_count / self._bytes_per_ms
+        self._given_ms += length
+        self._ends_at = begins + length
+
+    def at(self, given_ms: int, otherwise: int) -> int:
+        """Return when the sound at `given_ms` of all that was given was spoken."""
+        index = bisect_right(self._starts, (float(given_ms), float("inf"))) - 1
+        if index < 0:
+            return otherwise
+        given, began = self._starts[index]
+        return min(round(began + given_ms - given), otherwise)

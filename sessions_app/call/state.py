@@ -1,0 +1,151 @@
+"""The parts that make up a call, and the few verbs that all of its rules use. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessions_app.call.brief import CallBrief
+from sessions_app.call.confirmation import Confirmation
+from sessions_app.call.function_calls import FunctionCalls
+from sessions_app.call.responses import Purpose, Request, Responses
+from sessions_app.call.sound import CallerSound
+from sessions_app.call.tally import Tally
+from sessions_app.call.transcript import Transcript
+from sessions_app.dialect import said
+from sessions_app.dialect.heard import error
+from sessions_app.effects import Effect, ItemSaved, Record, StateChanged, ToCaller, ToModel
+from sessions_app.outbox import Outbox
+
+
+@dataclass
+class PendingCut:
+    """An interrupted item whose heard length is being asked of the caller's page until `until`."""
+
+    item_id: str
+    heard_ms: int
+    until: int
+
+
+@dataclass
+class Floor:
+    """Whose turn it is, and how turns are taken."""
+
+    hands_free: bool
+    modalities: tuple[str, ...]
+    speaking: str | None = None  # the caller's item that is being spoken
+    turn_ended_at: int | None = None  # the end of the caller's turn that no sound has answered yet
+    cuts: list[PendingCut] = field(default_factory=list)
+    updates: list[said.Introduce | None] = field(default_factory=list)  # session.update's that upstream owes an answer
+    alarm: int | None = None  # the rule that tripped: no write after it
+    alarmed_item: str | None = None
+    pressed_at: int | None = None  # with push-to-talk: when the sound that is not committed yet began
+
+
+@dataclass
+class Life:
+    """Where the call is between its first and its last moment."""
+
+    state: str = "connecting"
+    deadline: int = 0  # the longest call ends here
+    early: list[Any] = field(default_factory=list)  # what the caller said before the model was ready
+    early_bytes: int = 0
+    reason: str = ""
+    error_code: str = ""
+    code: int = 1000
+    hang_up_at: int | None = None  # at the latest
+    caller_gone: bool = False
+    failures: int = 0  # responses that failed
+
+
+class CallState:
+    def __init__(self, brief: CallBrief) -> None:
+        self.brief = brief
+        self.life = Life(deadline=brief.max_call_ms)
+        self.floor = Floor(hands_free=brief.hands_free, modalities=tuple(brief.session["output_modalities"]))
+        self.tally = Tally(brief.call_id)
+        self.outbox = Outbox(bytes_per_ms=brief.audio.bytes_per_ms)
+        self.responses = Responses()
+        self.transcript = Transcript()
+        self.functions = FunctionCalls(known=frozenset(brief.tools))
+        self.confirmation = Confirmation()
+        self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
+
+    def tell(
+        self, event: dict[str, Any], at: int, *, in_order: bool = False, pcm: bytes = b"", item_id: str = ""
+    ) -> list[Effect]:
+        """Send the caller an event; `in_order` when it belongs to a response and keeps its place there."""
+        event.setdefault("event_id", self.tally.new_id("event"))
+        sent = self.outbox.push(ToCaller(event, item_id=item_id, pcm=pcm), at, in_order=in_order)
+        return self.went_out(sent, at)
+
+    def went_out(self, sent: list[ToCaller], at: int) -> list[Effect]:
+        """Note what really goes to the caller now."""
+        effects: list[Effect] = []
+        for effect in sent:
+            effects += [effect, *self.tally.note("to_caller", effect.event["type"], at, _ids(effect.event))]
+        return effects
+
+    def tell_own(self, event: dict[str, Any], at: int) -> list[Effect]:
+        """Send one of our own events, to a caller that understands them; it stands in the record either way."""
+        if self.brief.own_events:
+            return self.tell(event, at)
+        return [*self.tally.note("own", event["type"], at)]
+
+    def tell_error(self, code: str, message: str, at: int, *, event_id: str | None = None) -> list[Effect]:
+        return self.tell(error(code, message, event_id=event_id), at)
+
+    def to_model(self, event: dict[str, Any], at: int) -> list[Effect]:
+        event.setdefault("event_id", self.tally.new_id("client"))
+        return [ToModel(event), *self.tally.note("to_model", event["type"], at, _ids(event))]
+
+    def ask(self, purpose: Purpose, at: int, response: dict[str, Any] | None = None) -> list[Effect]:
+        """Ask the model for a response, when its turn comes."""
+        return self.send(self.responses.ask(Request(purpose, self.tally.new_id("client"), response or {})), at)
+
+    def say_exactly(self, purpose: Purpose, line: str, at: int) -> list[Effect]:
+        """Have the model speak a line word for word, with no tool at hand."""
+        words = line.replace('"', "'")
+        return self.ask(
+            purpose,
+            at,
+            {
+                "instructions": f'Say exactly this, word for word, and nothing else: "{words}"',
+                "tools": [],
+                "tool_choice": "none",
+            },
+        )
+
+    def send(self, requests: list[Request], at: int) -> list[Effect]:
+        return [effect for request in requests for effect in self.to_model(request.as_event(), at)]
+
+    def save(self, *facts: ItemSaved | None) -> list[Effect]:
+        return [Record(fact) for fact in facts if fact is not None]
+
+    def note_own(self, kind: str, at: int, **fields: Any) -> list[Effect]:
+        return [*self.tally.note("own", kind, at, fields)]
+
+    def enter(self, state: str, at: int) -> list[Effect]:
+        if state == self.life.state:
+            return []
+        self.life.state = state
+        return [Record(StateChanged(state, at))]
+
+    @property
+    def ending(self) -> bool:
+        return self.life.state in ("ending", "ended")
+
+
+_ID_FIELDS = ("item_id", "response_id", "audio_start_ms", "audio_end_ms")
+
+
+def _ids(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event that may be stored: ids, positions in the sound, codes. Never words."""
+    fields = {name: event[name] for name in _ID_FIELDS if event.get(name) is not None}
+    for part in ("item", "response"):
+        body = event.get(part)
+        if isinstance(body, dict):
+            fields |= {f"{part}_{name}": body[name] for name in ("id", "status", "call_id", "type") if body.get(name)}
+    if isinstance(event.get("error"), dict):
+        fields["code"] = event["error"].get("code")
+    return fields

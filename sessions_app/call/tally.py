@@ -1,0 +1,66 @@
+"""What a call counts: its events, once each, and its tokens. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Any
+
+from sessions_app.cost import add_transcription_usage, add_usage
+from sessions_app.effects import EventSeen, Record
+
+REMEMBERED_EVENT_IDS = 4096
+MAX_STORED_EVENTS = 20_000  # a row each; beyond it a call's events are only counted
+
+# Too many to store one by one, and all of them speech or its words.
+COUNTED = frozenset(
+    {
+        "input_audio_buffer.append",
+        "response.output_audio.delta",
+        "response.output_audio_transcript.delta",
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "conversation.item.input_audio_transcription.delta",
+        "frontdesk.playback",
+    }
+)
+
+
+class Tally:
+    def __init__(self, call_id: str) -> None:
+        self._call_id = call_id.replace("-", "")[:12]
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._sent = 0
+        self._seq = 0
+        self.counters: Counter[str] = Counter()
+        self.usage: dict[str, int] = {}
+
+    def first_time(self, event_id: str) -> bool:
+        """Whether this event of the model is new. One without an id always is."""
+        if not event_id:
+            return True
+        if event_id in self._seen:
+            self.counters["duplicates"] += 1
+            return False
+        self._seen[event_id] = None
+        if len(self._seen) > REMEMBERED_EVENT_IDS:
+            self._seen.popitem(last=False)
+        return True
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id of our own, unique in the call."""
+        self._sent += 1
+        return f"{prefix}_{self._call_id}{self._sent:06d}"
+
+    def note(self, direction: str, kind: str, at: int, fields: dict[str, Any] | None = None) -> list[Record]:
+        """Count an event, and return the record of it unless it is of a kind that is only counted."""
+        self.counters[f"{direction}:{kind}"] += 1
+        if kind in COUNTED or self._seq >= MAX_STORED_EVENTS:
+            return []
+        self._seq += 1
+        return [Record(EventSeen(self._seq, direction, kind, at, fields or {}))]
+
+    def spend(self, usage: dict[str, Any] | None) -> None:
+        self.usage = add_usage(self.usage, usage)
+
+    def spend_transcription(self, usage: dict[str, Any] | None) -> None:
+        self.usage = add_transcription_usage(self.usage, usage)

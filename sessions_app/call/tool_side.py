@@ -1,0 +1,239 @@
+"""Function calls: each answered exactly once, and writes only after a yes. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sessions_app.call.confirmation import MAX_RECAPS, TRANSCRIPT_WAIT_MS, Decision, Pending, Verdict
+from sessions_app.call.function_calls import Admission, FunctionCall, HeldWrite, ToolResult
+from sessions_app.call.responses import Purpose
+from sessions_app.call.state import CallState
+from sessions_app.effects import Effect, LeaveTask, RefuseTool, RunTool
+from sessions_app.events import ItemBody
+
+_REFUSALS = {
+    "unknown_tool": "There is no such tool.",
+    "too_many_calls": "Too many tools were called. Speak with the caller first.",
+    "emergency": "Nothing can be changed any more in this call. Tell the caller to follow the emergency advice.",
+    "call_ending": "The call is ending.",
+    "one_at_a_time": "Another change is waiting for the caller's yes. Ask for one thing at a time.",
+}
+
+
+def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
+    """The model calls a function. One with a `call_id` that was seen before has had its answer."""
+    call = FunctionCall(item.call_id, item.name, item.arguments)
+    admission = state.functions.admit(call)
+    if admission is Admission.SEEN:
+        return state.note_own("function_call.repeated", at, call_id=item.call_id)
+    if admission is not Admission.RUN:
+        return refuse(state, call, admission.value, at)
+    if state.ending:
+        return refuse(state, call, "call_ending", at)
+    brief = state.brief.tools[call.name]
+    if brief.writes and state.floor.alarm is not None:
+        return refuse(state, call, "emergency", at)
+    label = {"type": "frontdesk.tool", "status": "working", "label": brief.working}
+    return [*state.tell_own(label, at), run(state, call, at, commit=not brief.writes)]
+
+
+def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirmed_by: str = "") -> RunTool:
+    return RunTool(
+        call_id=call.call_id,
+        name=call.name,
+        arguments=call.arguments,
+        commit=commit,
+        position=state.transcript.position,
+        started_ms=at,
+        patient_id=state.functions.patient_id,
+        confirmed_by=confirmed_by,
+    )
+
+
+def refuse(state: CallState, call: FunctionCall, code: str, at: int) -> list[Effect]:
+    """Answer a function call without running it."""
+    refused = RefuseTool(call.call_id, call.name, call.arguments, code, state.transcript.position, at)
+    return [refused, *give_output(state, call.call_id, failure(code, call.call_id), at)]
+
+
+def failure(code: str, trace_id: str) -> dict[str, Any]:
+    return {
+        "status": "error",
+        "error_code": code,
+        "message": _REFUSALS[code],
+        "retryable": False,
+        "trace_id": trace_id,
+    }
+
+
+def tool_done(state: CallState, call_id: str, result: ToolResult, at: int) -> list[Effect]:
+    """A function call has run, or its dry run has."""
+    call = state.functions.calls.get(call_id)
+    if call is None or call_id not in state.functions.waiting:
+        return []
+    if result.patient_id is not None:
+        state.functions.patient_id = result.patient_id
+    if result.recap is not None:
+        return _decide(state, call, result, at)
+    effects = _after(state, call, result, at)
+    return effects + give_output(state, call_id, result.output, at, then=result.then)
+
+
+def _decide(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
+    """A write could be done: run it, wait for the words of the caller's answer, or ask."""
+    assert result.recap is not None
+    if state.floor.alarm is not None:
+        return refuse(state, call, "emergency", at)
+    decision = state.confirmation.decide(call.name, result.recap.digest)
+    if decision is Decision.RUN and state.confirmation.pending is not None:
+        return _commit(state, call, at)
+    if decision is Decision.WAIT and state.functions.held is None:
+        state.functions.held = HeldWrite(call, result, at + TRANSCRIPT_WAIT_MS)
+        return []
+    if state.functions.recap_due or state.functions.held is not None:
+        return refuse(state, call, "one_at_a_time", at)
+    return _ask_caller(state, call, result, at)
+
+
+def _commit(state: CallState, call: FunctionCall, at: int) -> list[Effect]:
+    """The caller has said yes to exactly these values: they run once."""
+    pending = state.confirmation.end()
+    assert pending is not None
+    closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "yes"}
+    return [*state.tell_own(closed, at), run(state, call, at, commit=True, confirmed_by=pending.by)]
+
+
+def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
+    recap = result.recap
+    assert recap is not None
+    token = state.tally.new_id("confirm")
+    replaced = state.confirmation.begin(Pending(token, call.name, recap.digest, recap.question, recap.spoken))
+    effects: list[Effect] = []
+    if replaced is not None:
+        effects += state.tell_own(
+            {"type": "frontdesk.confirm_closed", "token": replaced.token, "answer": "replaced"}, at
+        )
+    lines = [list(line) for line in recap.lines]
+    effects += state.tell_own(
+        {"type": "frontdesk.confirm", "token": token, "question": recap.question, "lines": lines}, at
+    )
+    state.functions.recap_due = True
+    return effects + give_output(state, call.call_id, result.output, at)
+
+
+def release_held(state: CallState, at: int) -> list[Effect]:
+    """The caller's answer is known, or has been waited for long enough."""
+    held = state.functions.held
+    if held is None:
+        return []
+    if held.until <= at:
+        state.confirmation.stop_waiting()
+    assert held.result.recap is not None
+    decision = state.confirmation.decide(held.call.name, held.result.recap.digest)
+    if decision is Decision.WAIT:
+        return []
+    state.functions.held = None
+    return _decide(state, held.call, held.result, at)
+
+
+def _after(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
+    effects = state.tell_own({"type": "frontdesk.tool", "status": "done", "label": ""}, at)
+    if result.ok and state.brief.tools[call.name].outcome:
+        state.functions.outcomes.add(state.brief.tools[call.name].outcome)
+    if result.ok and result.card:
+        effects += state.tell_own({"type": "frontdesk.card", "lines": [list(line) for line in result.card]}, at)
+    return effects
+
+
+def give_output(
+    state: CallState, call_id: str, output: dict[str, Any], at: int, *, then: str = "answer"
+) -> list[Effect]:
+    """Give the model the one output of a function call, and ask for one answer after the last of them."""
+    functions = state.functions
+    functions.waiting.discard(call_id)
+    functions.answer_due |= then == "answer"
+    functions.hang_up_due |= then == "hang_up"
+    item = {"type": "function_call_output", "call_id": call_id, "output": json.dumps(output, ensure_ascii=False)}
+    return [
+        *state.to_model({"type": "conversation.item.create", "item": item}, at),
+        *answer_if_ready(state, at),
+    ]
+
+
+def answer_if_ready(state: CallState, at: int) -> list[Effect]:
+    """Ask for one response after the last output, and after the response that made the calls is done."""
+    functions = state.functions
+    due = functions.answer_due or functions.recap_due or functions.hang_up_due
+    if not due or functions.waiting or state.responses.active_id is not None or state.ending:
+        return []
+    recap, goodbye = functions.recap_due, functions.hang_up_due
+    functions.answer_due = functions.recap_due = functions.hang_up_due = False
+    if recap and state.confirmation.pending is not None:
+        return state.say_exactly(Purpose.RECAP, state.confirmation.pending.question, at)
+    if goodbye:
+        return state.say_exactly(Purpose.GOODBYE, state.brief.lines.goodbye, at)
+    return state.ask(Purpose.ANSWER, at)
+
+
+def recap_said(state: CallState, transcript: str, at: int) -> list[Effect]:
+    """The spoken recap is known: every value must be in it, else it is said once more, then a task is left."""
+    pending = state.confirmation.pending
+    if pending is None or state.confirmation.recap_said(transcript):
+        return []
+    effects = state.note_own("recap.incomplete", at, attempt=pending.recaps)
+    if pending.recaps < MAX_RECAPS:
+        return effects + state.say_exactly(Purpose.RECAP, pending.question, at)
+    state.confirmation.end()
+    closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "expired"}
+    effects += [LeaveTask(pending.question), *state.tell_own(closed, at)]
+    sorry = "I could not read that back to you correctly, so I have left a note, and our staff will call you back."
+    return effects + state.say_exactly(Purpose.ANSWER, sorry, at)
+
+
+def recap_heard(state: CallState, at: int) -> None:
+    """Note the moment from which a yes counts: the recap has been heard to its end."""
+    pending = state.confirmation.pending
+    if pending is None or not pending.held_all or pending.heard_at is not None:
+        return
+    entry = state.transcript.get(pending.item_id)
+    if entry is None or entry.fact.interrupted:
+        return
+    ends_at = state.outbox.ends_at(pending.item_id)
+    if ends_at is not None and ends_at <= at:
+        state.confirmation.recap_heard(max(ends_at, 0))
+
+
+def button(state: CallState, token: str, answer: str, at: int) -> list[Effect]:
+    """The caller pressed *Yes* or *Change*: the model is told in the caller's name, and calls again, or asks."""
+    if not state.confirmation.button(token, Verdict.YES if answer == "yes" else Verdict.CHANGE):
+        return state.tell_error("confirmation_closed", "This question is no longer open", at)
+    words = "Yes." if answer == "yes" else "No, I would like to change something."
+    effects = state.note_own("confirmation.button", at, answer=answer)
+    if answer == "change":
+        state.confirmation.end()
+        closed = {"type": "frontdesk.confirm_closed", "token": token, "answer": "change"}
+        effects += state.tell_own(closed, at)
+    return effects + caller_message(state, words, "button", at) + state.ask(Purpose.CALLER, at)
+
+
+def caller_answered(state: CallState, item_id: str, text: str | None, at: int) -> list[Effect]:
+    """The caller's words are known, or never will be: perhaps they answer the recap."""
+    state.confirmation.caller_said(item_id, text)
+    pending = state.confirmation.pending
+    effects: list[Effect] = []
+    if pending is not None and pending.by == item_id and pending.verdict is Verdict.CHANGE:
+        state.confirmation.end()
+        closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "change"}
+        effects += state.tell_own(closed, at)
+    return effects + release_held(state, at)
+
+
+def caller_message(state: CallState, text: str, source: str, at: int, *, item_id: str | None = None) -> list[Effect]:
+    """Send the model a message in the caller's name."""
+    item_id = item_id or state.tally.new_id("item")
+    state.transcript.will_add(item_id, text, source, at)
+    state.functions.new_turn()
+    content = [{"type": "input_text", "text": text}]
+    item = {"id": item_id, "type": "message", "role": "user", "content": content}
+    return state.to_model({"type": "conversation.item.create", "item": item}, at)

@@ -1,0 +1,142 @@
+"""Who said what, in the order in which the conversation took it up. Pure.
+
+Order is that of `conversation.item.added`: transcripts of speech come late, and in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sessions_app.effects import ItemSaved
+from sessions_app.events import ItemBody, Part
+
+MAX_ITEMS = 2000  # of one call; more are not kept apart
+
+
+@dataclass
+class Entry:
+    fact: ItemSaved
+    body: ItemBody
+    growing: str = ""  # the transcript as it comes in
+    audio_bytes: int = 0  # generated
+    done: bool = False
+    truncated_ms: int | None = None
+
+    def current(self) -> ItemBody:
+        """Return the item with the words that are known now."""
+        kinds = {("caller", "speech"): "input_audio", ("agent", "speech"): "output_audio"}
+        fallback = "input_text" if self.fact.speaker == "caller" else "output_text"
+        kind = kinds.get((self.fact.speaker, self.fact.source), fallback)
+        words = self.fact.text or None
+        part = Part(type=kind, transcript=words) if kind.endswith("audio") else Part(type=kind, text=words)
+        return self.body.model_copy(update={"content": [part], "status": "completed"})
+
+
+class Transcript:
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._begun: dict[str, int] = {}  # speech that has begun and is no item yet: when
+        self._written: dict[str, tuple[str, str]] = {}  # our own messages: text and source
+        self.position = 0
+        self.last_shown: str | None = None
+        self.newest_caller_item: str | None = None
+
+    def speech_began(self, item_id: str, at: int) -> None:
+        self._begun[item_id] = at
+
+    def speech_ended(self, item_id: str, at: int) -> None:
+        self._begun.setdefault(item_id, at)
+        self.newest_caller_item = item_id
+
+    def began_at(self, item_id: str) -> int | None:
+        return self._begun.get(item_id)
+
+    def will_add(self, item_id: str, text: str, source: str, at: int) -> None:
+        """We are about to send this message to the model in the caller's name."""
+        self._written[item_id] = (text, source)
+        self._begun[item_id] = at
+        self.newest_caller_item = item_id
+
+    def add(self, body: ItemBody, *, at: int, response_id: str = "") -> ItemSaved | None:
+        """Take an item up in its order. None for what is no talk, and for what has been taken up before."""
+        if body.id in self._entries or len(self._entries) >= MAX_ITEMS:
+            return None
+        self.position += 1
+        if body.type != "message" or body.role not in ("user", "assistant"):
+            return None
+        spoken = body.role == "user" and any(part.type == "input_audio" for part in body.content)
+        text, source = self._written.get(body.id, (body.words, "speech" if spoken or body.role != "user" else "text"))
+        fact = ItemSaved(
+            item_id=body.id,
+            position=self.position,
+            speaker="caller" if body.role == "user" else "agent",
+            source=source,
+            text=text,
+            transcript_state="pending" if spoken and not text else "done",
+            started_ms=self._begun.get(body.id, at),
+            response_id=response_id,
+        )
+        self._entries[body.id] = Entry(fact, body)
+        self.last_shown = body.id
+        if fact.speaker == "caller":
+            self.newest_caller_item = body.id
+        return fact
+
+    def add_fixed(self, item_id: str, text: str, *, started_ms: int, audio_ms: int, response_id: str) -> ItemSaved:
+        """Take up a line that no model spoke."""
+        self.position += 1
+        body = ItemBody(id=item_id, role="assistant", content=[Part(type="output_text", text=text)])
+        fact = ItemSaved(
+            item_id=item_id,
+            position=self.position,
+            speaker="agent",
+            source="fixed",
+            text=text,
+            transcript_state="done",
+            started_ms=started_ms,
+            ended_ms=started_ms + audio_ms,
+            audio_ms=audio_ms,
+            response_id=response_id,
+        )
+        self._entries[item_id] = Entry(fact, body)
+        return fact
+
+    def get(self, item_id: str) -> Entry | None:
+        return self._entries.get(item_id)
+
+    def change(self, item_id: str, **changes: object) -> list[ItemSaved]:
+        """Return the item's new fact, or nothing when it is unknown or the change is none."""
+        entry = self._entries.get(item_id)
+        if entry is None:
+            return []
+        fact = replace(entry.fact, **changes)  # type: ignore[arg-type]  # the names are ItemSaved's
+        if fact == entry.fact:
+            return []
+        entry.fact = fact
+        return [fact]
+
+    def grow(self, item_id: str, delta: str) -> str:
+        """Add to a transcript that is coming in, and return it as far as it has come."""
+        entry = self._entries.get(item_id)
+        if entry is None:
+            return delta
+        entry.growing += delta
+        return entry.growing
+
+    def pending(self) -> list[str]:
+        """Return the caller's items whose words are still awaited."""
+        return [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]
+
+
+def heard_chars(text: str, *, heard_ms: int, audio_ms: int) -> int:
+    """Return where in `text` the part ends that was heard: in proportion, back to a whole word.
+
+    The service tells no time for single words; the sentence as a whole is what a reader needs.
+    """
+    if audio_ms <= 0 or heard_ms >= audio_ms:
+        return len(text)
+    cut = int(len(text) * max(0, heard_ms) / audio_ms)
+    if cut <= 0:
+        return 0
+    space = text.rfind(" ", 0, cut + 1)
+    return max(space, 0)

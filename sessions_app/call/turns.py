@@ -1,0 +1,162 @@
+"""Interruptions: who is heard, how much of a reply was heard, and the line that no model speaks. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents_app.guardrails import first_tripped
+from sessions_app.call.state import CallState, PendingCut
+from sessions_app.call.transcript import Entry, heard_chars
+from sessions_app.effects import CutSound, Effect
+from sessions_app.events import encode_audio
+
+REPORT_WAIT_MS = 300  # for the caller's page to say how much it had played
+CLIP_DELTA_MS = 200
+
+
+def interrupt(state: CallState, at: int) -> list[Effect]:
+    """The caller takes the floor: what is playing stops, and each item's heard length is settled soon."""
+    released, playing = state.outbox.interrupt(at)
+    effects = state.went_out(released, at)
+    for item_id in playing:
+        heard = state.outbox.heard_ms(item_id, at)
+        state.floor.cuts.append(PendingCut(item_id, heard, at + REPORT_WAIT_MS))
+        effects += state.save(*state.transcript.change(item_id, interrupted=True))
+    return effects
+
+
+def stop_reply(state: CallState, at: int) -> list[Effect]:
+    """Cancel the active response ourselves. Only where upstream does not do so: a late cancel hits the next reply."""
+    response_id = state.responses.active_id
+    effects: list[Effect] = []
+    if response_id is not None:
+        state.outbox.silence(response_id)
+        effects += state.to_model({"type": "response.cancel", "response_id": response_id}, at)
+    return effects + interrupt(state, at)
+
+
+def heard_reported(state: CallState, item_id: str, played_ms: int, at: int) -> list[Effect]:
+    """The caller's page says how much of an item it has played."""
+    state.outbox.report(item_id, played_ms)
+    for cut in list(state.floor.cuts):
+        if cut.item_id == item_id:
+            state.floor.cuts.remove(cut)
+            return truncate(state, item_id, played_ms, at)
+    return []
+
+
+def settle_cuts(state: CallState, at: int, *, now: bool = False) -> list[Effect]:
+    """Truncate by the clock what no report came for in time."""
+    due = [cut for cut in state.floor.cuts if now or cut.until <= at]
+    state.floor.cuts = [cut for cut in state.floor.cuts if cut not in due]
+    return [effect for cut in due for effect in truncate(state, cut.item_id, cut.heard_ms, at)]
+
+
+def truncate(state: CallState, item_id: str, heard_ms: int, at: int) -> list[Effect]:
+    """Make the one truncation of an item: what was heard of it, never more than was sent."""
+    entry = state.transcript.get(item_id)
+    if entry is None or entry.truncated_ms is not None or entry.fact.speaker != "agent":
+        return []
+    sent = state.outbox.sent_ms(item_id)
+    heard_ms = entry.truncated_ms = min(heard_ms, sent)
+    length = audio_ms(state, entry)
+    chars = heard_chars(entry.fact.text, heard_ms=heard_ms, audio_ms=length)
+    effects: list[Effect] = [CutSound(item_id, heard_ms)]
+    effects += state.save(
+        *state.transcript.change(item_id, heard_ms=heard_ms, heard_chars=chars, interrupted=True, audio_ms=length)
+    )
+    if length and entry.fact.source != "fixed" and not state.life.caller_gone:
+        event = {"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0, "audio_end_ms": heard_ms}
+        effects += state.to_model(event, at)
+    return effects
+
+
+def audio_ms(state: CallState, entry: Entry) -> int:
+    """Return how long an item's sound is, as far as it has been generated."""
+    generated = entry.audio_bytes // state.brief.audio.bytes_per_ms
+    return max(entry.fact.audio_ms, generated, state.outbox.sent_ms(entry.fact.item_id))
+
+
+def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Effect]:
+    """Hold the caller's words, as far as they are known, against the guardrails."""
+    if state.floor.alarm is not None or state.ending:
+        return []
+    rule = first_tripped(state.brief.rules, text)
+    if rule is None:
+        return []
+    state.floor.alarm, state.floor.alarmed_item = rule.index, item_id
+    state.responses.drop()
+    closed = state.confirmation.end()
+    effects = state.note_own("guardrail.tripped", at, rule=rule.name, item_id=item_id)
+    if closed is not None:
+        effects += state.tell_own({"type": "frontdesk.confirm_closed", "token": closed.token, "answer": "replaced"}, at)
+    effects += stop_reply(state, at)
+    number = state.brief.emergency_number if rule.shows_emergency_number else ""
+    effects += state.tell_own({"type": "frontdesk.emergency", "line": rule.line, "number": number}, at)
+    effects += say_fixed(state, f"guardrail:{rule.index}", rule.line, at)
+    note = f'A safety rule of the clinic was triggered, and the caller has been told: "{rule.line}". Book nothing now.'
+    item = {"type": "message", "role": "system", "content": [{"type": "input_text", "text": note}]}
+    return effects + state.to_model({"type": "conversation.item.create", "item": item}, at)
+
+
+def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:
+    """Give the caller a fixed line: its clip where there is one, its words in any case. No model speaks it."""
+    item_id, response_id = state.tally.new_id("item"), state.tally.new_id("resp")
+    clip = state.brief.clips.get(line, b"") if "audio" in state.floor.modalities else b""
+    kind = "output_audio" if clip else "output_text"
+    item = {"id": item_id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    done = {**item, "status": "completed", "content": [{"type": kind, "transcript" if clip else "text": text}]}
+    response: dict[str, Any] = {
+        "object": "realtime.response",
+        "id": response_id,
+        "metadata": None,
+        "status_details": None,
+    }
+    response["output_modalities"] = ["audio" if clip else "text"]
+    ids = {"response_id": response_id, "item_id": item_id, "output_index": 0, "content_index": 0}
+    previous, state.transcript.last_shown = state.transcript.last_shown, item_id
+    events: list[tuple[dict[str, Any], bytes]] = [
+        ({"type": "response.created", "response": {**response, "status": "in_progress", "output": []}}, b""),
+        ({"type": "response.output_item.added", "response_id": response_id, "output_index": 0, "item": item}, b""),
+        ({"type": "conversation.item.added", "item": item, "previous_item_id": previous}, b""),
+        *_spoken(state, ids, text, clip),
+        ({"type": "conversation.item.done", "item": done, "previous_item_id": previous}, b""),
+        ({"type": "response.output_item.done", "response_id": response_id, "output_index": 0, "item": done}, b""),
+        ({"type": "response.done", "response": {**response, "status": "completed", "output": [done]}}, b""),
+    ]
+    effects: list[Effect] = []
+    for event, pcm in events:
+        effects += state.tell(event, at, in_order=True, pcm=pcm, item_id=item_id if pcm else "")
+    starts = state.outbox.starts_at(item_id)
+    audio_ms = len(clip) // state.brief.audio.bytes_per_ms
+    fact = state.transcript.add_fixed(
+        item_id, text, started_ms=at if starts is None else starts, audio_ms=audio_ms, response_id=response_id
+    )
+    return effects + state.save(fact)
+
+
+def _spoken(state: CallState, ids: dict[str, Any], text: str, clip: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    if not clip:
+        part = {"type": "text", "text": text}
+        return [
+            ({"type": "response.content_part.added", **ids, "part": {"type": "text", "text": ""}}, b""),
+            ({"type": "response.output_text.delta", **ids, "delta": text}, b""),
+            ({"type": "response.output_text.done", **ids, "text": text}, b""),
+            ({"type": "response.content_part.done", **ids, "part": part}, b""),
+        ]
+    size = CLIP_DELTA_MS * state.brief.audio.bytes_per_ms
+    chunks = [clip[start : start + size] for start in range(0, len(clip), size)]
+    part = {"type": "audio", "transcript": text}
+    return [
+        ({"type": "response.content_part.added", **ids, "part": {"type": "audio", "transcript": ""}}, b""),
+        ({"type": "response.output_audio_transcript.delta", **ids, "delta": text}, b""),
+        *(({"type": "response.output_audio.delta", **ids, "delta": encode_audio(chunk)}, chunk) for chunk in chunks),
+        ({"type": "response.output_audio.done", **ids}, b""),
+        ({"type": "response.output_audio_transcript.done", **ids, "transcript": text}, b""),
+        ({"type": "response.content_part.done", **ids, "part": part}, b""),
+    ]
+
+
+def answers_alarm(state: CallState) -> bool:
+    """Whether a response that begins now would answer the words that tripped a guardrail: they have their answer."""
+    return state.floor.alarm is not None and state.floor.alarmed_item == state.transcript.newest_caller_item
