@@ -65,15 +65,13 @@ def nearest(slots: Iterable[Slot], zone: ZoneInfo, *, limit: int, wanted: time, 
 
 
 def _in_turn(groups: Sequence[Sequence[Slot]], limit: int) -> list[Slot]:
-    """Take the first of each group, then of each the one furthest from what was taken, until there are enough."""
+    """Take the first of each group, then whatever is furthest from all that was taken, until there are enough."""
     taken = [group[0] for group in groups][:limit]
-    left = [list(group[1:]) for group in groups]
-    while len(taken) < limit and any(left):
-        for rest in left:
-            if rest and len(taken) < limit:
-                apart = max(rest, key=lambda slot: _distance(slot, taken))
-                rest.remove(apart)
-                taken.append(apart)
+    left = [slot for group in groups for slot in group[1:]]
+    while left and len(taken) < limit:
+        apart = max(left, key=lambda slot: _distance(slot, taken))
+        left.remove(apart)
+        taken.append(apart)
     return taken
 
 
