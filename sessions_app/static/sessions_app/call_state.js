@@ -114,8 +114,9 @@ const HANDLERS = {
   "response.created": live(() => ({ responseActive: true })),
   "response.output_text.delta": live(() => ({ waiting: false, slow: false })),
   "response.done": live((state, { response }) => {
-    const answered = response?.status === undefined || response.status === "completed";
-    return answered ? { responseActive: false } : { responseActive: false, waiting: false, slow: false };
+    // A reply that was cut off is followed by another: what cut it off asked for one.
+    const lost = response.status === "failed" || response.status === "incomplete";
+    return lost ? { responseActive: false, waiting: false, slow: false } : { responseActive: false };
   }),
 
   "frontdesk.call": live((state, event) => ({
