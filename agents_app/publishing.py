@@ -95,9 +95,14 @@ def publish(agent: Agent, user: User | None, *, speak: Speak = speech.speak) -> 
     # Sound takes seconds, so it is made before the transaction: SQLite has one writer.
     clips = _spoken(agent, content, live, speak)
     if live is not None and live.content_hash == content_hash(content):
-        _add_clips(live, content, clips)
+        _add_clips(live, clips)
         return live
     return _make_live(agent, user, content, clips)
+
+
+def complete_sound(version: AgentVersion, *, speak: Speak = speech.speak) -> None:
+    """Speak the lines of a published version that have no sound yet; the draft is not looked at."""
+    _add_clips(version, _spoken(version.agent, version.content, version, speak))
 
 
 def roll_back(agent: Agent, version: AgentVersion, user: User) -> None:
@@ -158,7 +163,7 @@ def _make_live(agent: Agent, user: User | None, content: Content, clips: dict[st
         try:
             with transaction.atomic():
                 version = _new_version(agent, user, content)
-                _add_clips(version, content, clips)
+                _add_clips(version, clips)
                 _set_live(agent, version)
                 if user is not None:
                     log_change(agent, user, _("Published version %(number)d.") % {"number": version.number})
@@ -176,8 +181,8 @@ def _new_version(agent: Agent, user: User | None, content: Content) -> AgentVers
     )
 
 
-def _add_clips(version: AgentVersion, content: Content, clips: dict[str, bytes]) -> None:
-    lines = fixed_lines(content)
+def _add_clips(version: AgentVersion, clips: dict[str, bytes]) -> None:
+    lines = fixed_lines(version.content)
     rows = [Clip(version=version, line=name, text=lines[name], pcm=pcm) for name, pcm in clips.items()]
     Clip.objects.bulk_create(rows, ignore_conflicts=True)
 

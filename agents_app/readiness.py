@@ -42,9 +42,14 @@ def _reasons_against_lines(agent: Agent) -> Iterator[str]:
     for field, reason in required.items():
         if not str(getattr(agent, field)).strip():
             yield reason
-    for field in ("greeting", "disclosure", "goodbye", "apology"):
+    labels = {
+        "greeting": _("greeting"),
+        "disclosure": _("disclosure"),
+        "goodbye": _("goodbye"),
+        "apology": _("apology"),
+    }
+    for field, label in labels.items():
         if variables_in(str(getattr(agent, field))):
-            label = str(Agent._meta.get_field(field).verbose_name)
             yield _("The %(field)s is said word for word, so it cannot hold variables.") % {"field": label}
 
 

@@ -177,18 +177,18 @@ def _audio(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _calendar(today: date, zone: ZoneInfo) -> str:
+    rule = 'A weekday, also with "next" before it, means the first such day after today.'
     lines = [f"- {line}" for line in _days_from(today)]
-    return "\n".join([f"Dates at the clinic ({zone.key}), in its local time:", *lines])
+    return "\n".join([f"Dates at the clinic ({zone.key}), in its local time. {rule}", *lines])
 
 
 def _days_from(today: date) -> Iterator[str]:
-    """Name each day as callers do. "Next" is the week after this one, which ends on Sunday, whatever today is."""
+    """Name each day as callers do, by the rule that the tools of the practice follow as well."""
     for offset in range(CALENDAR_DAYS):
         day = today + timedelta(days=offset)
         weekday = _DAYS[day.weekday()]
-        names = {0: "today", 1: "tomorrow"}.get(offset, f"this {weekday}")
-        if offset + today.weekday() > 6:
-            names = f"next {weekday}" + (", tomorrow" if offset == 1 else "")
-        if offset + today.weekday() > 13:
-            names = f"{weekday} of the week after next"
-        yield f"{weekday} {day.day} {_MONTHS[day.month - 1]} {day.year} ({day.isoformat()}): {names}"
+        if offset > len(_DAYS):
+            name = f"{weekday} a week later"
+        else:
+            name = {0: "today", 1: f"tomorrow, next {weekday}"}.get(offset, f"next {weekday}")
+        yield f"{weekday} {day.day} {_MONTHS[day.month - 1]} {day.year} ({day.isoformat()}): {name}"

@@ -79,21 +79,22 @@ You have opened the call with these words; never say them again:
 Thank you for calling. I am an automated assistant.
 
 # Calendar
-Dates at the clinic (America/New_York), in its local time:
+Dates at the clinic (America/New_York), in its local time. A weekday, also with "next" before it, means the first \
+such day after today.
 - Friday 20 November 2026 (2026-11-20): today
-- Saturday 21 November 2026 (2026-11-21): tomorrow
-- Sunday 22 November 2026 (2026-11-22): this Sunday
+- Saturday 21 November 2026 (2026-11-21): tomorrow, next Saturday
+- Sunday 22 November 2026 (2026-11-22): next Sunday
 - Monday 23 November 2026 (2026-11-23): next Monday
 - Tuesday 24 November 2026 (2026-11-24): next Tuesday
 - Wednesday 25 November 2026 (2026-11-25): next Wednesday
 - Thursday 26 November 2026 (2026-11-26): next Thursday
 - Friday 27 November 2026 (2026-11-27): next Friday
-- Saturday 28 November 2026 (2026-11-28): next Saturday
-- Sunday 29 November 2026 (2026-11-29): next Sunday
-- Monday 30 November 2026 (2026-11-30): Monday of the week after next
-- Tuesday 1 December 2026 (2026-12-01): Tuesday of the week after next
-- Wednesday 2 December 2026 (2026-12-02): Wednesday of the week after next
-- Thursday 3 December 2026 (2026-12-03): Thursday of the week after next"""
+- Saturday 28 November 2026 (2026-11-28): Saturday a week later
+- Sunday 29 November 2026 (2026-11-29): Sunday a week later
+- Monday 30 November 2026 (2026-11-30): Monday a week later
+- Tuesday 1 December 2026 (2026-12-01): Tuesday a week later
+- Wednesday 2 December 2026 (2026-12-02): Wednesday a week later
+- Thursday 3 December 2026 (2026-12-03): Thursday a week later"""
 
 
 def test_session_is_the_whole_object_with_every_value_explicit():
@@ -182,13 +183,15 @@ def test_sessions_share_no_state():
     assert config()["audio"]["input"]["turn_detection"]["threshold"] == 0.5
 
 
-@pytest.mark.parametrize("day", [date(2026, 11, 16), date(2026, 11, 17)])  # a Monday and a Tuesday
-def test_next_tuesday_is_the_tuesday_of_next_week(day: date):
-    text = instructions_text(content(), clinic=CLINIC, today=day, zone=NEW_YORK)
+@pytest.mark.parametrize(
+    ("today", "tuesday"),
+    [(date(2026, 11, 16), "- Tuesday 17 November 2026 (2026-11-17): tomorrow, next Tuesday"),
+     (date(2026, 11, 17), "- Tuesday 24 November 2026 (2026-11-24): next Tuesday")],
+)  # fmt: skip
+def test_next_tuesday_is_the_first_tuesday_after_today(today: date, tuesday: str):
+    text = instructions_text(content(), clinic=CLINIC, today=today, zone=NEW_YORK)
 
-    assert [line for line in text.splitlines() if line.endswith("next Tuesday")] == [
-        "- Tuesday 24 November 2026 (2026-11-24): next Tuesday"
-    ]
+    assert [line for line in text.splitlines() if line.endswith("next Tuesday")] == [tuesday]
 
 
 def test_day_is_that_of_the_clinic_across_the_change_of_clocks():
