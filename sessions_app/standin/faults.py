@@ -78,7 +78,7 @@ def _parsed(name: str, value: str, hint: object) -> object:
     if isinstance(hint, types.UnionType):
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) is list:
-        return json.loads(value)
+        return _script(value)
     if hint is bool:
         return value.lower() in {"1", "true", "yes", "on"}
     if hint in (int, float):
@@ -87,3 +87,13 @@ def _parsed(name: str, value: str, hint: object) -> object:
         except ValueError:
             raise ValueError(f"The fault {name} takes a number, but got '{value}'.") from None
     return value
+
+
+def _script(value: str) -> list[Json]:
+    try:
+        actions = json.loads(value)
+    except ValueError:
+        actions = None
+    if not isinstance(actions, list) or not all(isinstance(action, dict) for action in actions):
+        raise ValueError('The fault script takes a JSON list, such as [{"say": "Hello."}].')
+    return actions

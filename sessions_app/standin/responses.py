@@ -5,7 +5,7 @@ import datetime
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sessions_app.standin.configuration import checked_response
 from sessions_app.standin.conversation import Conversation, Item
@@ -93,7 +93,7 @@ class Response:
     async def _run(self) -> None:
         items = self._context()
         await self._await_hearing(items)
-        instructions = self._settings.get("instructions") or self._session["instructions"]
+        instructions = self._setting("instructions")
         self._prompt = prompt_tokens(instructions, self._tools(), items)
         if self._stage.faults.silent_upstream:
             return
@@ -134,7 +134,7 @@ class Response:
                 instructions=self._session["instructions"],
                 own_instructions=own,
                 tools=self._tools(),
-                tool_choice=self._settings.get("tool_choice", self._session["tool_choice"]),
+                tool_choice=self._setting("tool_choice"),
                 items=items,
                 today=datetime.datetime.now().astimezone().date(),
             )
@@ -218,8 +218,12 @@ class Response:
         return Item({"id": new_id("item"), "status": "completed", **entry})
 
     def _tools(self) -> list[Json]:
-        tools: list[Json] = self._settings.get("tools", self._session["tools"])
-        return [tool for tool in tools if tool.get("type") == "function"]
+        return [tool for tool in self._setting("tools") if tool.get("type") == "function"]
+
+    def _setting(self, name: str) -> Any:
+        """Return a setting of this response, else the session's."""
+        own = self._settings.get(name)
+        return self._session[name] if own is None else own
 
     def _close_open(self, status: str) -> None:
         if self._open:
@@ -250,8 +254,8 @@ class Response:
             "status_details": None,
             "output": [],
             "conversation_id": None if self.out_of_band else self._stage.conversation.id,
-            "output_modalities": self._settings.get("output_modalities") or self._session["output_modalities"],
-            "max_output_tokens": self._settings.get("max_output_tokens") or self._session["max_output_tokens"],
+            "output_modalities": self._setting("output_modalities"),
+            "max_output_tokens": self._setting("max_output_tokens"),
             "audio": {
                 "output": {
                     "format": own.get("format", output["format"]),
@@ -269,10 +273,6 @@ class Responses:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._running: list[Response] = []
-
-    @property
-    def last_id(self) -> str | None:
-        return self._running[-1].body["id"] if self._running else None
 
     @property
     def active(self) -> Response | None:

@@ -7,8 +7,8 @@ import json
 import socket
 import urllib.parse
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -205,15 +205,31 @@ class _Protocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: HandshakeRequest) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            self.scope["extensions"][DROP] = self.transport.abort  # type: ignore[index]
+            extensions = cast("dict[str, Any]", self.scope["extensions"])
+            extensions[DROP] = self.transport.abort
 
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: whoever runs it ends it."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def begin(self, listener: socket.socket) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[listener])
+
+    async def end(self) -> None:
+        """Close everything at once, without the polls of uvicorn's own shutdown."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -232,7 +248,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def new_server(standin: Standin) -> uvicorn.Server:
+def new_server(standin: Standin) -> _Server:
     config = uvicorn.Config(
         standin,
         ws=_Protocol,
@@ -260,10 +276,9 @@ async def running_standin(
     listener = bound_socket("127.0.0.1", port)
     standin.port = listener.getsockname()[1]
     server = new_server(standin)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await server.begin(listener)
     try:
         yield standin
     finally:
-        server.should_exit = True
-        await serving
+        await server.end()
         await standin.aclose()

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from sessions_app.standin.configuration import new_session, updated_session
 from sessions_app.standin.conversation import Conversation, Item
@@ -12,6 +13,7 @@ from sessions_app.standin.dialogue import vocabulary
 from sessions_app.standin.faults import Faults
 from sessions_app.standin.hearing import Hearing
 from sessions_app.standin.leg import Leg
+from sessions_app.standin.playout import Playout
 from sessions_app.standin.responses import Responses, Speaker, Stage
 from sessions_app.standin.turns import IdleTimer, Turns, announce
 from sessions_app.standin.usage import Meter
@@ -65,7 +67,7 @@ class Session:
         self.received: deque[Json] = deque(maxlen=RECEIVED_KEPT)
         self.legs: list[Leg] = []
         self._engine = engine
-        self._beside_call = beside_call
+        self._playout = Playout() if beside_call else None
         self._conversation = Conversation()
         self._turns = Turns(self.emit, self._conversation, self.configuration)
         self._idle = IdleTimer(self._nobody_spoke)
@@ -88,6 +90,8 @@ class Session:
             if kind == "response.created":
                 leg.put_noise()
             leg.put(event)
+        for following, its_fields in self._playout.after(kind, fields) if self._playout else ():
+            self.emit(following, **its_fields)
 
     def greet(self) -> None:
         self.emit("session.created", session=self.configuration)
@@ -157,9 +161,10 @@ class Session:
         self.emit("input_audio_buffer.cleared")
 
     def _on_output_audio_buffer_clear(self, event: Json) -> None:
-        if not self._beside_call:
+        if self._playout is None:
             raise Refusal("invalid_event", "output_audio_buffer.clear is for WebRTC and SIP calls.")
-        self.emit("output_audio_buffer.cleared", response_id=self._responses.last_id or "")
+        for kind, fields in self._playout.clear():
+            self.emit(kind, **fields)
 
     def _on_conversation_item_create(self, event: Json) -> None:
         item, before = self._conversation.create(event.get("item"), event.get("previous_item_id"))
@@ -253,8 +258,8 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.create_task(work)  # type: ignore[arg-type]
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -55,7 +55,7 @@ def _readable(item: Item) -> str:
         typed = [part.get("text") or "" for part in wire["content"]]
         said = [part.get("transcript") or "" for part in wire["content"] if wire["role"] == "assistant"]
         return f"{wire['role']}:" + " ".join([*typed, *said])
-    return wire["type"] + ":" + "".join(str(wire.get(key, "")) for key in ("name", "arguments", "output"))
+    return f"{wire['type']}:" + "".join(str(wire.get(key, "")) for key in ("name", "arguments", "output"))
 
 
 class Meter:
