@@ -113,16 +113,15 @@ class Goals:
         if named:
             return named[0]
         wanted = stems(re.sub(r"_(id|ids|token|key|ref)$", "", name))
-        # What gives a thing is not what takes it: a tool that itself asks for one is no source.
         ranking = []
         for order, (other, definition) in enumerate(self.tools.items()):
             if other == tool or name in properties_of(definition):
-                continue
+                continue  # what takes a thing does not give it
             shared = len(wanted & stems(other)) * 2 + len(wanted & stems(str(definition.get("description", ""))))
             gives = bool(re.search(rf"\b{re.escape(name)}\b", str(definition.get("description", ""))))
-            ranking.append((-(shared + 4 * gives), order, other))
+            ranking.append((-(shared + 4 * gives), len(required_of(definition)), order, other))
         ranking.sort()
-        return ranking[0][2] if ranking and ranking[0][0] < 0 else None
+        return ranking[0][3] if ranking and ranking[0][0] < 0 else None
 
     def fill(self, goal: Goal, text: str) -> bool:
         """Take every value that `text` holds for the goal, new ones over old; tell whether there was one."""

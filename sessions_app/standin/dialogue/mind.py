@@ -37,6 +37,9 @@ from sessions_app.standin.dialogue.words import (
 
 MAX_CALLS_IN_A_ROW = 6
 MAX_YES_WORDS = 12
+SURE_WORDS = 2
+"""So many words must point elsewhere before a question under way is left for them."""
+
 WAIT = "One moment, please."
 AGAIN = "I am sorry, could you say that again?"
 NOT_HEARD = "Sorry, I did not catch that. Could you say it again?"
@@ -134,7 +137,8 @@ class Mind:
         step = self._goals.step()
         if all(result.ok and _is_ending(result.tool) for result in self._news):
             return "Goodbye."
-        said = [spoken(result) for result in self._news if not (result.ok and step and step.kind == "call")]
+        told = [result for result in self._news if not result.serves or result is self._news[-1]]
+        said = [spoken(result) for result in told if not (result.ok and step and step.kind == "call")]
         if step and step.kind in ("ask", "choose"):
             said = [text for text in said if not text.startswith("That is done")]
         return " ".join(said)
@@ -186,10 +190,11 @@ class Mind:
             self._asked_to_confirm = None
         elif NO.search(said):
             self._next = Reply(WHAT_TO_CHANGE)
-        elif self._begin(text):
+        elif matching_tool(text, list(self._goals.tools.values()))[1] >= SURE_WORDS and self._switches(text):
             self._asked_to_confirm = None
         else:
-            self._next = Reply(YES_OR_NO)
+            # A fact is told, and the recap stays open.
+            self._next = Reply(_joined(self._answer(text) or "", YES_OR_NO))
 
     def _change(self, goal: Goal, text: str) -> bool:
         for name in [one for one in goal.values if values.is_opaque(one) and len(self._goals.known(one)) > 1]:
@@ -218,8 +223,11 @@ class Mind:
     def _hear_value(self, goal: Goal, step: Step, text: str) -> None:
         schema = self._goals.schema(goal.tool, step.name)
         value = values.parse(step.name, schema, text, today=self._goals.today, asked=True)
-        free = values.kind_of(step.name, schema) in values.FREE_KINDS
-        if value is not None and not (free and QUESTION.search(plain(text))):
+        kind = values.kind_of(step.name, schema)
+        elsewhere = kind in values.FREE_KINDS and bool(QUESTION.search(plain(text)))
+        if kind == "name" and matching_sentence(text, self._scene.instructions)[1] >= SURE_WORDS:
+            elsewhere = True
+        if value is not None and not elsewhere:
             self._goals.take(goal, step.name, value)
             return
         if self._switches(text) or self._goals.fill(goal, text):
@@ -342,12 +350,14 @@ class Mind:
         goal = next((one for one in goals.stack if one.tool == result.tool), None)
         if result.ok:
             if goal:
+                result.serves = goal is not goals.stack[0]
                 del goals.stack[goals.stack.index(goal) :]
             return
         if goal is None or result.wants_confirmation:
             return
         goal.values.update({key: value for key, value in result.arguments.items() if key not in goal.values})
         if remedy := self._remedy(result):
+            result.serves = True
             goals.push(remedy, since=goal.since)
         elif not goals.drop_choices(goal):
             goal.blocked = True

@@ -42,6 +42,8 @@ class Result:
     arguments: Record = field(default_factory=dict)
     heard_after: int = 0
     """How many things the caller had said when it came."""
+    serves: bool = False
+    """It came on the way to something larger."""
 
     @property
     def wants_confirmation(self) -> bool:

@@ -4,7 +4,7 @@ import datetime
 import re
 
 from sessions_app.standin.dialogue.when import digits_of, parse_date, parse_number, parse_time
-from sessions_app.standin.dialogue.words import NO, QUESTION, YES, listed, plain, stems, tokens
+from sessions_app.standin.dialogue.words import NO, QUESTION, STOP_WORDS, YES, listed, plain, stems, tokens
 
 Schema = dict[str, object]
 Value = object
@@ -184,7 +184,11 @@ def _name(name: str, schema: Schema, text: str, *, asked: bool) -> Value:
     words = re.findall(r"[^\W\d_][\w'\u2019-]*", NAME_ENDS.split(rest, maxsplit=1)[0])
     if not words or len(words) > MAX_NAME_WORDS or (len(words) == 1 and YES.fullmatch(plain(words[0]))):
         return None
-    words = [word if not word.islower() else word.title() for word in words]
+    unlikely = sum(word.lower() in STOP_WORDS for word in words)
+    if not introduced and (unlikely > 1 or (unlikely and len(words) > MAX_NAME_WORDS - 2)):
+        return None  # a sentence, not a name
+    if " ".join(words).islower():
+        words = [word.title() for word in words]
     hint = f"{name} {schema.get('title', '')}".lower()
     if "first" in hint or "given" in hint:
         return words[0]

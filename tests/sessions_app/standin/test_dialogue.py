@@ -155,8 +155,8 @@ def test_whole_booking_is_led_through_choice_identity_and_confirmation():
 
     assert heard == [
         "Ahoy. This is the ferry's automated assistant.",
-        "I have first, Tuesday, 25 November at 10:30 AM; second, Tuesday, 25 November at 2 PM; "
-        "third, Wednesday, 26 November at 9 AM. Which one would you like?",
+        "I have first, Tuesday, 25 November at 10:30 AM, Alma; second, Tuesday, 25 November at 2 PM, Bess; "
+        "third, Wednesday, 26 November at 9 AM, Alma. Which one would you like?",
         "What is your full name?",
         "What is your date of birth?",
         "Sailing x2. Is that right?",
@@ -268,7 +268,7 @@ def test_taken_choice_offers_the_new_list():
     gone = talk.say("yes")
     again = talk.say("the first")
 
-    assert gone.startswith("That one has just gone. I have first, Tuesday, 25 November at 2 PM; second,")
+    assert gone.startswith("That one has just gone. I have first, Tuesday, 25 November at 2 PM, Bess; second,")
     assert again == "Sailing x2. Is that right?"
 
 
@@ -350,7 +350,7 @@ def test_no_more_than_six_calls_are_made_in_a_row():
     for _ in range(6):
         talk.call("shake_gate", {})
 
-    assert talk.reply() == Reply("That is done. I am sorry, I cannot get further with that.")
+    assert talk.reply() == Reply("I am sorry, I cannot get further with that.")
 
 
 def test_instructions_of_a_response_are_quoted_and_call_nothing():
