@@ -170,6 +170,7 @@ def _decoder(audio_format: AudioFormat) -> Callable[[bytes], bytes]:
     if audio_format.name not in _DECODERS:
         return bytes
     context = av.CodecContext.create(_DECODERS[audio_format.name], "r")
+    assert isinstance(context, av.AudioCodecContext)  # the decoders above are of sound
     context.sample_rate = audio_format.bytes_per_ms * MS_PER_SECOND
     context.layout = "mono"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from io import BufferedWriter
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 from sessions_app.spool_format import (
@@ -26,6 +26,9 @@ from sessions_app.spool_format import (
 )
 
 BUFFER_BYTES = 32 * 1024  # a third of a second of both sides; what a killed process loses at most, for each call
+
+SPOOL_DIRECTORY = "spool"  # below settings.DATA_DIR
+RECORDINGS_DIRECTORY = "recordings"
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class Spool:
         self.dropped = 0  # sounds and cuts that could not be written
         self.broken = False
         self._format = _format_of(audio_format, bytes_per_ms)
-        self._file: BufferedWriter | None = None
+        self._file: BinaryIO | None = None
         self._caller_end = 0
         self._reply = _Reply()
 
@@ -144,7 +147,7 @@ def _item(item_id: str) -> bytes:
     return item_id.encode()[:MAX_ITEM_BYTES]
 
 
-def _open(path: Path, audio_format: AudioFormat) -> BufferedWriter:
+def _open(path: Path, audio_format: AudioFormat) -> BinaryIO:
     """Open the file for its owner alone. A call that comes back to another process goes on in the same file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -40,7 +40,7 @@ SPOKEN_USAGE: dict[str, Any] = {
 }
 
 
-def test_usage_is_parted_into_fresh_cached_and_out():
+def test_usage_is_parted_into_fresh_cached_and_out() -> None:
     usage = add_usage({}, SPOKEN_USAGE)
 
     assert usage == {
@@ -58,14 +58,14 @@ def test_usage_is_parted_into_fresh_cached_and_out():
     }
 
 
-def test_usage_of_several_responses_is_the_sum_that_the_provider_reports():
+def test_usage_of_several_responses_is_the_sum_that_the_provider_reports() -> None:
     usage = add_usage(add_usage(add_usage({}, SPOKEN_USAGE), SPOKEN_USAGE), SPOKEN_USAGE)
 
     assert sum(usage[kind] for kind in TOKEN_KINDS) == usage["total_tokens"] == 3 * 1540
     assert usage["responses"] == 3
 
 
-def test_adding_leaves_the_sum_that_it_was_given_alone():
+def test_adding_leaves_the_sum_that_it_was_given_alone() -> None:
     before = {"text_in": 1}
 
     add_usage(before, SPOKEN_USAGE)
@@ -74,12 +74,12 @@ def test_adding_leaves_the_sum_that_it_was_given_alone():
 
 
 @pytest.mark.parametrize("usage", [None, {}])
-def test_response_without_usage_adds_nothing(usage: Any):
+def test_response_without_usage_adds_nothing(usage: Any) -> None:
     assert add_usage({"text_in": 5}, usage) == {"text_in": 5}
 
 
 @pytest.mark.parametrize("details", [None, {}, [], "many"])
-def test_tokens_of_no_stated_kind_count_as_text(details: Any):
+def test_tokens_of_no_stated_kind_count_as_text(details: Any) -> None:
     usage = add_usage(
         {},
         {
@@ -94,7 +94,7 @@ def test_tokens_of_no_stated_kind_count_as_text(details: Any):
     assert {kind: usage[kind] for kind in TOKEN_KINDS if usage[kind]} == {"text_in": 100, "text_out": 10}
 
 
-def test_cached_tokens_of_no_stated_kind_are_text_first():
+def test_cached_tokens_of_no_stated_kind_are_text_first() -> None:
     details = {"text_tokens": 50, "audio_tokens": 40, "cached_tokens": 60, "cached_tokens_details": None}
 
     usage = add_usage({}, {"input_tokens": 90, "input_token_details": details})
@@ -107,7 +107,7 @@ def test_cached_tokens_of_no_stated_kind_are_text_first():
     }
 
 
-def test_more_cached_than_there_are_never_makes_a_kind_negative():
+def test_more_cached_than_there_are_never_makes_a_kind_negative() -> None:
     details = {"text_tokens": 5, "audio_tokens": 0, "cached_tokens_details": {"text_tokens": 9, "audio_tokens": 9}}
 
     usage = add_usage({}, {"input_tokens": 5, "input_token_details": details})
@@ -116,14 +116,14 @@ def test_more_cached_than_there_are_never_makes_a_kind_negative():
 
 
 @pytest.mark.parametrize("value", [None, -3, True, "12", 1.5, {}])
-def test_count_that_is_no_count_is_none(value: Any):
+def test_count_that_is_no_count_is_none(value: Any) -> None:
     usage = add_usage({}, {"input_tokens": value, "input_token_details": {"text_tokens": value}})
 
     assert set(usage.values()) == {0, 1}
     assert usage["responses"] == 1
 
 
-def test_transcription_tokens_stand_apart():
+def test_transcription_tokens_stand_apart() -> None:
     usage = add_transcription_usage(
         add_usage({}, SPOKEN_USAGE),
         {
@@ -144,13 +144,13 @@ def test_transcription_tokens_stand_apart():
 @pytest.mark.parametrize(
     ("seconds", "milliseconds"), [(3.2, 3200), (2, 2000), (None, 0), (-1, 0), (float("nan"), 0), (float("inf"), 0)]
 )
-def test_transcription_by_duration_is_kept_in_milliseconds(seconds: Any, milliseconds: int):
+def test_transcription_by_duration_is_kept_in_milliseconds(seconds: Any, milliseconds: int) -> None:
     usage = add_transcription_usage({"transcription_ms": 100}, {"type": "duration", "seconds": seconds})
 
     assert usage == {"transcription_ms": 100 + milliseconds}
 
 
-def test_cost_is_each_kind_at_its_own_rate():
+def test_cost_is_each_kind_at_its_own_rate() -> None:
     usage = add_usage({}, SPOKEN_USAGE)
 
     cost = cost_microusd(usage, FixedRates())
@@ -159,33 +159,33 @@ def test_cost_is_each_kind_at_its_own_rate():
     assert cost == 21_312
 
 
-def test_cost_is_rounded_up_once():
+def test_cost_is_rounded_up_once() -> None:
     assert cost_microusd({"text_cached": 1, "audio_cached": 1}, FixedRates()) == 1
     assert cost_microusd({"text_cached": 5}, FixedRates()) == 2
     assert cost_microusd({"text_cached": 6}, FixedRates()) == 3
     assert cost_microusd({}, FixedRates()) == 0
 
 
-def test_a_minute_of_caller_and_of_agent_speech_cost_what_the_provider_says():
+def test_a_minute_of_caller_and_of_agent_speech_cost_what_the_provider_says() -> None:
     assert cost_microusd({"audio_in": 600}, FixedRates()) == 19_200
     assert cost_microusd({"audio_out": 1200}, FixedRates()) == 76_800
 
 
-def test_transcription_is_priced_only_when_its_price_is_known():
+def test_transcription_is_priced_only_when_its_price_is_known() -> None:
     usage = {"text_in": 1, "transcription_ms": 90_000}
 
     assert cost_microusd(usage, FixedRates()) == 4
     assert cost_microusd(usage, FixedRates(), transcription=PER_MINUTE) == 4 + 25_500
 
 
-def test_transcription_by_tokens_is_priced_with_its_own_rates():
+def test_transcription_by_tokens_is_priced_with_its_own_rates() -> None:
     usage = {"transcription_audio_in": 100, "transcription_text_out": 10}
 
     assert cost_microusd(usage, FixedRates(), transcription=FixedRates()) == 100 * 32 + 10 * 24
 
 
 @pytest.mark.django_db
-def test_price_is_the_latest_of_those_valid_on_the_day():
+def test_price_is_the_latest_of_those_valid_on_the_day() -> None:
     load_prices()
     old = Price.objects.get(model="gpt-realtime-2.1")
     new = Price.objects.create(model="gpt-realtime-2.1", valid_from=dt.date(2026, 6, 1), **PRICES["gpt-realtime-2"])
@@ -200,7 +200,7 @@ def test_price_is_the_latest_of_those_valid_on_the_day():
 
 
 @pytest.mark.django_db
-def test_loading_the_prices_again_keeps_a_corrected_one():
+def test_loading_the_prices_again_keeps_a_corrected_one() -> None:
     load_prices()
     Price.objects.filter(model="gpt-realtime-2").update(text_in=Decimal("5"))
 
@@ -211,7 +211,7 @@ def test_loading_the_prices_again_keeps_a_corrected_one():
 
 
 @pytest.mark.django_db
-def test_a_stored_price_prices_a_call():
+def test_a_stored_price_prices_a_call() -> None:
     load_prices()
     price = Price.objects.get(model="gpt-realtime-2.1")
     transcription = Price.objects.get(model="gpt-live-transcribe")

@@ -29,6 +29,7 @@ def tone(ms: int, *, hertz: int = 440, volume: int = 8000, rate: int = 24_000) -
 
 def g711(pcm: bytes, name: str) -> bytes:
     context = av.CodecContext.create(name, "w")
+    assert isinstance(context, av.AudioCodecContext)
     context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
     frame = av.AudioFrame(format="s16", layout="mono", samples=len(pcm) // 2)
     frame.planes[0].update(pcm)
@@ -49,7 +50,7 @@ def channels(path: Path) -> list[array[float]]:
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
             # What the encoder needed to start stands before instant zero, and no player plays it.
-            early = max(0, -round(frame.time * frame.sample_rate))
+            early = max(0, -round((frame.time or 0) * frame.sample_rate))
             for side, plane in zip(sides, frame.planes, strict=True):
                 side.extend(value * 32768 for value in array("f", bytes(plane))[early : frame.samples])
     return sides
@@ -72,7 +73,7 @@ def loud_windows(path: Path) -> list[list[int]]:
     return found
 
 
-def test_caller_is_left_and_agent_right_on_one_time_line(tmp_path: Path):
+def test_caller_is_left_and_agent_right_on_one_time_line(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(300), at_ms=200)
     spool.agent("item_1", tone(400, hertz=300), at_ms=800)
@@ -84,7 +85,7 @@ def test_caller_is_left_and_agent_right_on_one_time_line(tmp_path: Path):
     assert loud_windows(path)[1][:3] == [8, 9, 10]
 
 
-def test_agent_is_silent_from_where_the_caller_stopped_hearing(tmp_path: Path):
+def test_agent_is_silent_from_where_the_caller_stopped_hearing(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     for _ in range(4):
         spool.agent("item_1", tone(500), at_ms=0)
@@ -98,7 +99,7 @@ def test_agent_is_silent_from_where_the_caller_stopped_hearing(tmp_path: Path):
     assert [pair[1] > 0 for pair in result.peaks] == [at in (*range(7), 12, 13, 14) for at in range(20)]
 
 
-def test_item_of_which_nothing_was_heard_is_silent(tmp_path: Path):
+def test_item_of_which_nothing_was_heard_is_silent(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(500), at_ms=0)
     spool.agent("item_1", tone(500), at_ms=0)
@@ -109,7 +110,7 @@ def test_item_of_which_nothing_was_heard_is_silent(tmp_path: Path):
     assert [pair[1] for pair in result.peaks] == [0, 0, 0, 0, 0]
 
 
-def test_first_of_two_cuts_holds(tmp_path: Path):
+def test_first_of_two_cuts_holds(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", tone(500), at_ms=0)
     spool.cut("item_1", heard_ms=200)
@@ -120,7 +121,7 @@ def test_first_of_two_cuts_holds(tmp_path: Path):
     assert result.duration_ms == 200
 
 
-def test_peaks_are_ten_a_second_for_each_side(tmp_path: Path):
+def test_peaks_are_ten_a_second_for_each_side(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(200, volume=32767) + tone(200, volume=16384), at_ms=0)
     spool.agent("item_1", tone(100, volume=3277), at_ms=500)
@@ -130,7 +131,7 @@ def test_peaks_are_ten_a_second_for_each_side(tmp_path: Path):
     assert result.peaks == [[100, 0], [100, 0], [50, 0], [50, 0], [0, 0], [0, 10]]
 
 
-def test_duration_is_to_the_millisecond(tmp_path: Path):
+def test_duration_is_to_the_millisecond(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(1234), at_ms=0)
 
@@ -141,7 +142,7 @@ def test_duration_is_to_the_millisecond(tmp_path: Path):
     assert result.size_bytes == path.stat().st_size
 
 
-def test_index_comes_first_so_that_a_player_can_seek(tmp_path: Path):
+def test_index_comes_first_so_that_a_player_can_seek(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(3000), at_ms=0)
 
@@ -156,7 +157,7 @@ def test_index_comes_first_so_that_a_player_can_seek(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "codec"), [("audio/pcmu", "pcm_mulaw"), ("audio/pcma", "pcm_alaw")])
-def test_telephone_sound_lies_on_the_same_time_line(tmp_path: Path, name: str, codec: str):
+def test_telephone_sound_lies_on_the_same_time_line(tmp_path: Path, name: str, codec: str) -> None:
     spool = make_spool(tmp_path, bytes_per_ms=8, audio_format=name)
     spool.caller(g711(tone(300, rate=8000), codec), at_ms=200)
     spool.agent("item_1", g711(tone(500, rate=8000), codec), at_ms=900)
@@ -169,7 +170,7 @@ def test_telephone_sound_lies_on_the_same_time_line(tmp_path: Path, name: str, c
     assert result.peaks[2][0] == pytest.approx(24, abs=1)
 
 
-def test_torn_tail_costs_only_what_was_torn(tmp_path: Path):
+def test_torn_tail_costs_only_what_was_torn(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(500), at_ms=0)
     spool.caller(tone(500), at_ms=500)
@@ -183,7 +184,7 @@ def test_torn_tail_costs_only_what_was_torn(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no spool at all, but long enough to be one"])
-def test_file_that_is_no_spool_leaves_nothing_behind(tmp_path: Path, content: bytes):
+def test_file_that_is_no_spool_leaves_nothing_behind(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "call.spool"
     path.write_bytes(content)
 
@@ -193,7 +194,7 @@ def test_file_that_is_no_spool_leaves_nothing_behind(tmp_path: Path, content: by
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_spool_without_sound_is_refused(tmp_path: Path):
+def test_spool_without_sound_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "call.spool"
     path.write_bytes(pack_header(PCM))
 
@@ -201,7 +202,7 @@ def test_spool_without_sound_is_refused(tmp_path: Path):
         encode(path, tmp_path / "out.m4a")
 
 
-def test_position_far_out_is_bounded(tmp_path: Path):
+def test_position_far_out_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "call.spool"
     far = pack_record(CALLER, 1 << 60, b"", tone(100))
     path.write_bytes(pack_header(PCM) + pack_record(CALLER, 0, b"", tone(100)) + far)
@@ -212,11 +213,11 @@ def test_position_far_out_is_bounded(tmp_path: Path):
     assert len(result.peaks) == 50
 
 
-def test_an_hour_has_36_000_pairs_of_peaks_at_most():
+def test_an_hour_has_36_000_pairs_of_peaks_at_most() -> None:
     assert LONGEST_MS // WINDOW_MS == 36_000
 
 
-def test_recording_is_readable_by_its_owner_alone(tmp_path: Path):
+def test_recording_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(100), at_ms=0)
 
@@ -225,7 +226,7 @@ def test_recording_is_readable_by_its_owner_alone(tmp_path: Path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_memory_does_not_grow_with_the_call(tmp_path: Path):
+def test_memory_does_not_grow_with_the_call(tmp_path: Path) -> None:
     used = []
     for seconds in (10, 55):
         spool = make_spool(tmp_path)
@@ -240,7 +241,7 @@ def test_memory_does_not_grow_with_the_call(tmp_path: Path):
     assert used[1] - used[0] < 300_000
 
 
-def test_long_sound_has_no_click_between_windows(tmp_path: Path):
+def test_long_sound_has_no_click_between_windows(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     whole = tone(1000, hertz=100)
     for at in range(0, len(whole), 1920):

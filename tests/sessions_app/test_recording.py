@@ -58,7 +58,7 @@ def full_disk(after: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_caller_sound_is_kept_as_it_came(tmp_path: Path):
+def test_caller_sound_is_kept_as_it_came(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     spool.caller(b"\x01\x02\x03\x04", at_ms=5)
@@ -66,7 +66,7 @@ def test_caller_sound_is_kept_as_it_came(tmp_path: Path):
     assert written(spool) == (PCM, [SpoolRecord(CALLER, 5 * MS, b"", b"\x01\x02\x03\x04")])
 
 
-def test_caller_frame_that_arrives_early_begins_where_the_last_one_ends(tmp_path: Path):
+def test_caller_frame_that_arrives_early_begins_where_the_last_one_ends(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     for at_ms in (100, 110, 300, 335):
@@ -75,7 +75,7 @@ def test_caller_frame_that_arrives_early_begins_where_the_last_one_ends(tmp_path
     assert places(spool, CALLER) == [(100, 40), (140, 40), (300, 40), (340, 40)]
 
 
-def test_burst_of_agent_sound_is_laid_end_to_end(tmp_path: Path):
+def test_burst_of_agent_sound_is_laid_end_to_end(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_burst_of_agent_sound_is_laid_end_to_end(tmp_path: Path):
     assert places(spool, AGENT) == [(1000, 200), (1200, 200), (1400, 200)]
 
 
-def test_sides_do_not_push_each_other(tmp_path: Path):
+def test_sides_do_not_push_each_other(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     spool.agent("item_1", sound(500), at_ms=0)
@@ -93,7 +93,7 @@ def test_sides_do_not_push_each_other(tmp_path: Path):
     assert places(spool, CALLER) == [(20, 40)]
 
 
-def test_reply_after_a_cut_begins_at_once(tmp_path: Path):
+def test_reply_after_a_cut_begins_at_once(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", sound(4000), at_ms=1000)
     spool.cut("item_1", heard_ms=700)
@@ -103,7 +103,7 @@ def test_reply_after_a_cut_begins_at_once(tmp_path: Path):
     assert places(spool, AGENT) == [(1000, 4000), (2000, 100)]
 
 
-def test_cut_after_a_gap_counts_the_items_own_sound(tmp_path: Path):
+def test_cut_after_a_gap_counts_the_items_own_sound(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", sound(100), at_ms=0)
     spool.agent("item_1", sound(300), at_ms=1000)
@@ -115,7 +115,7 @@ def test_cut_after_a_gap_counts_the_items_own_sound(tmp_path: Path):
 
 
 @pytest.mark.parametrize("heard_ms", [100, 5000])
-def test_cut_beyond_what_was_sent_moves_nothing(tmp_path: Path, heard_ms: int):
+def test_cut_beyond_what_was_sent_moves_nothing(tmp_path: Path, heard_ms: int) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", sound(100), at_ms=0)
     spool.cut("item_1", heard_ms=heard_ms)
@@ -125,7 +125,7 @@ def test_cut_beyond_what_was_sent_moves_nothing(tmp_path: Path, heard_ms: int):
     assert places(spool, AGENT) == [(0, 100), (100, 10)]
 
 
-def test_cut_of_an_older_item_leaves_the_newer_one_where_it_is(tmp_path: Path):
+def test_cut_of_an_older_item_leaves_the_newer_one_where_it_is(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", sound(100), at_ms=0)
     spool.agent("item_2", sound(100), at_ms=0)
@@ -136,7 +136,7 @@ def test_cut_of_an_older_item_leaves_the_newer_one_where_it_is(tmp_path: Path):
     assert places(spool, AGENT) == [(0, 100), (100, 100), (200, 10)]
 
 
-def test_cut_is_kept_in_bytes_of_the_item(tmp_path: Path):
+def test_cut_is_kept_in_bytes_of_the_item(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.agent("item_1", sound(100), at_ms=0)
 
@@ -145,7 +145,7 @@ def test_cut_is_kept_in_bytes_of_the_item(tmp_path: Path):
     assert written(spool)[1][-1] == SpoolRecord(CUT, 60 * MS, b"item_1", b"")
 
 
-def test_half_a_sample_is_left_out(tmp_path: Path):
+def test_half_a_sample_is_left_out(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     spool.caller(b"\x01\x02\x03", at_ms=0)
@@ -154,7 +154,7 @@ def test_half_a_sample_is_left_out(tmp_path: Path):
     assert [record.sound for record in written(spool)[1]] == [b"\x01\x02", b"\x05\x06"]
 
 
-def test_long_sound_is_written_in_parts(tmp_path: Path):
+def test_long_sound_is_written_in_parts(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     long = bytes(MAX_SOUND_BYTES + 10)
 
@@ -173,7 +173,7 @@ def test_long_sound_is_written_in_parts(tmp_path: Path):
         ({"audio_format": "audio/pcmu"}, MU_LAW),
     ],
 )
-def test_format_stands_in_the_header(tmp_path: Path, fields: dict[str, object], expected: AudioFormat):
+def test_format_stands_in_the_header(tmp_path: Path, fields: dict[str, object], expected: AudioFormat) -> None:
     spool = make_spool(tmp_path, **fields)
 
     spool.caller(b"\x01\x02", at_ms=3)
@@ -183,7 +183,7 @@ def test_format_stands_in_the_header(tmp_path: Path, fields: dict[str, object], 
     assert records == [SpoolRecord(CALLER, 3 * expected.bytes_per_ms, b"", b"\x01\x02")]
 
 
-def test_call_without_sound_leaves_no_file(tmp_path: Path):
+def test_call_without_sound_leaves_no_file(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     spool.cut("item_1", heard_ms=0)
@@ -192,7 +192,7 @@ def test_call_without_sound_leaves_no_file(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_the_owner_may_read(tmp_path: Path):
+def test_only_the_owner_may_read(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     spool.caller(sound(40), at_ms=0)
@@ -202,7 +202,7 @@ def test_only_the_owner_may_read(tmp_path: Path):
     assert spool.path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_frames_wait_in_a_bounded_buffer(tmp_path: Path):
+def test_frames_wait_in_a_bounded_buffer(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     for n in range(100):
@@ -213,7 +213,7 @@ def test_frames_wait_in_a_bounded_buffer(tmp_path: Path):
     spool.close()
 
 
-def test_call_that_comes_back_goes_on_in_the_same_file(tmp_path: Path):
+def test_call_that_comes_back_goes_on_in_the_same_file(tmp_path: Path) -> None:
     first = make_spool(tmp_path)
     first.caller(sound(40), at_ms=0)
     first.close()
@@ -224,7 +224,7 @@ def test_call_that_comes_back_goes_on_in_the_same_file(tmp_path: Path):
     assert places(second, CALLER) == [(0, 40), (9000, 40)]
 
 
-def test_closing_twice_is_harmless(tmp_path: Path):
+def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(sound(40), at_ms=0)
     spool.close()
@@ -232,7 +232,7 @@ def test_closing_twice_is_harmless(tmp_path: Path):
     assert spool.close() is None
 
 
-def test_full_disk_breaks_the_spool_and_not_the_call(tmp_path: Path):
+def test_full_disk_breaks_the_spool_and_not_the_call(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
 
     with full_disk(after=3 * BUFFER_BYTES):
@@ -249,7 +249,7 @@ def test_full_disk_breaks_the_spool_and_not_the_call(tmp_path: Path):
     assert 0 < spool.dropped <= 100 - kept
 
 
-def test_disk_that_fills_at_the_end_is_no_error_either(tmp_path: Path):
+def test_disk_that_fills_at_the_end_is_no_error_either(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(sound(40), at_ms=0)
 
@@ -259,7 +259,7 @@ def test_disk_that_fills_at_the_end_is_no_error_either(tmp_path: Path):
     assert spool.broken
 
 
-def test_directory_that_cannot_be_made_breaks_the_spool_and_not_the_call(tmp_path: Path):
+def test_directory_that_cannot_be_made_breaks_the_spool_and_not_the_call(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file stands where the directory should be")
     spool = make_spool(tmp_path)
 
@@ -271,7 +271,7 @@ def test_directory_that_cannot_be_made_breaks_the_spool_and_not_the_call(tmp_pat
     assert (spool.broken, spool.dropped) == (True, 2)
 
 
-def test_broken_spool_logs_ids_and_types_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_broken_spool_logs_ids_and_types_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool").write_text("")
     spool = make_spool(tmp_path)
 
@@ -283,7 +283,7 @@ def test_broken_spool_logs_ids_and_types_alone(tmp_path: Path, caplog: pytest.Lo
     assert (record.call, record.error) == (str(uuid.UUID(int=7)), "FileExistsError")  # type: ignore[attr-defined]
 
 
-def test_link_in_place_of_the_file_is_not_followed(tmp_path: Path):
+def test_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.path.parent.mkdir()
     spool.path.symlink_to(tmp_path / "elsewhere")
@@ -294,7 +294,7 @@ def test_link_in_place_of_the_file_is_not_followed(tmp_path: Path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_torn_tail_is_skipped(tmp_path: Path):
+def test_torn_tail_is_skipped(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     for n in range(3):
         spool.caller(sound(40, value=n + 1), at_ms=n * 40)
@@ -311,7 +311,7 @@ def test_torn_tail_is_skipped(tmp_path: Path):
     assert sizes == {2}
 
 
-def test_damaged_record_ends_the_reading(tmp_path: Path):
+def test_damaged_record_ends_the_reading(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     for n in range(3):
         spool.caller(sound(40, value=n + 1), at_ms=n * 40)
@@ -328,7 +328,7 @@ def test_damaged_record_ends_the_reading(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"FDSPOOL1", b"RIFF" + bytes(40), b"FDSPOOL1" + bytes(20)])
-def test_file_that_is_no_spool_is_refused(tmp_path: Path, content: bytes):
+def test_file_that_is_no_spool_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
 
