@@ -1,0 +1,90 @@
+"""Jobs that run after a call, in the worker's process (`manage.py db_worker`).
+
+The task's table keeps arguments and tracebacks as they are, so arguments are ids alone and no exception leaves a task.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+from django_tasks import task
+
+from sessions_app.encoding import Encoded, encode
+from sessions_app.models import CallSession, Recording
+from sessions_app.recording import RECORDINGS_DIRECTORY, SPOOL_DIRECTORY, spool_path
+
+logger = logging.getLogger(__name__)
+
+
+def enqueue_recording(session: CallSession) -> Recording | None:
+    """Have the call's sound encoded, where it may be kept and somebody was heard; otherwise remove it.
+
+    For whoever ends the call, in a thread with a database connection, after the spool is closed. Row and task become
+    visible together. Calling it again is harmless, and mends a call whose worker was killed.
+    """
+    spool = _spool(session.pk)
+    if not session.recording_kept:
+        spool.unlink(missing_ok=True)
+        return None
+    if not spool.exists():
+        return None
+    with transaction.atomic():
+        recording, _ = Recording.objects.get_or_create(session=session)
+        if recording.status == Recording.Status.WAITING:
+            encode_recording.enqueue(str(session.pk))
+    return recording
+
+
+@task
+def encode_recording(session_id: str) -> None:
+    """Encode the spool of a call, and remove it. A second run finds nothing left to do."""
+    call_id = UUID(session_id)
+    try:
+        _encode(call_id)
+    except Exception as error:  # its text may name files or rows; the type is enough
+        logger.error("Recording failed", extra={"call": session_id, "error": type(error).__name__})
+        with suppress(DatabaseError):  # the row then goes on waiting, and may be enqueued again
+            _waiting(call_id).update(status=Recording.Status.FAILED, error_code=type(error).__name__)
+
+
+def _encode(call_id: UUID) -> None:
+    spool = _spool(call_id)
+    if _waiting(call_id).exists():
+        path = settings.DATA_DIR / RECORDINGS_DIRECTORY / f"{secrets.token_urlsafe(24)}.m4a"
+        encoded = encode(spool, path)
+        kept = False
+        try:
+            kept = _keep(call_id, path, encoded)
+        finally:
+            if not kept:  # another worker was faster, or the database is away: the file is nobody's
+                path.unlink()
+    if Recording.objects.filter(session_id=call_id, status=Recording.Status.READY).exists():
+        spool.unlink(missing_ok=True)
+
+
+def _keep(call_id: UUID, path: Path, encoded: Encoded) -> bool:
+    """Name the finished file on the row. False when the row waits no longer."""
+    return bool(
+        _waiting(call_id).update(
+            status=Recording.Status.READY,
+            file_name=path.name,
+            duration_ms=encoded.duration_ms,
+            size_bytes=encoded.size_bytes,
+            peaks=encoded.peaks,
+        )
+    )
+
+
+def _waiting(call_id: UUID) -> QuerySet[Recording]:
+    return Recording.objects.filter(session_id=call_id, status=Recording.Status.WAITING)
+
+
+def _spool(call_id: UUID) -> Path:
+    return spool_path(call_id, directory=settings.DATA_DIR / SPOOL_DIRECTORY)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker
+from django_tasks_db.models import DBTaskResult
+
+from agents_app.models import AgentVersion
+from sessions_app.models import CallSession, Recording
+from sessions_app.recording import Spool
+from sessions_app.tasks import encode_recording, enqueue_recording
+from tests.make import make_agent
+
+pytestmark = pytest.mark.django_db
+
+SECOND = b"\x00\x10" * 24_000
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+def make_call(*, kept: bool = True) -> CallSession:
+    agent = make_agent()
+    version = AgentVersion.objects.create(agent=agent, number=1, content={}, content_hash="0" * 64)
+    return CallSession.objects.create(
+        clinic=agent.clinic,
+        version=version,
+        started_at=timezone.now(),
+        channel=CallSession.Channel.WEB,
+        recording_kept=kept,
+    )
+
+
+def speak(call: CallSession, directory: Path) -> Path:
+    """Leave the spool of a call of one second."""
+    spool = Spool(call.pk, directory=directory / "spool")
+    spool.caller(SECOND, at_ms=0)
+    path = spool.close()
+    assert path is not None
+    return path
+
+
+def run_worker() -> None:
+    Worker(
+        queue_names=["default"],
+        interval=0,
+        batch=True,
+        backend_name="default",
+        startup_delay=False,
+        max_tasks=None,
+        worker_id="worker",
+        excluded_queue_names=[],
+    ).run()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_makes_a_recording_of_what_was_heard(data_dir: Path) -> None:
+    call = make_call()
+    spool = speak(call, data_dir)
+
+    waiting = enqueue_recording(call)
+    run_worker()
+
+    assert waiting is not None
+    assert waiting.status == Recording.Status.WAITING
+    recording = Recording.objects.get(session=call)
+    path = data_dir / "recordings" / recording.file_name
+    assert (recording.status, recording.error_code) == (Recording.Status.READY, "")
+    assert (recording.duration_ms, recording.size_bytes) == (1000, path.stat().st_size)
+    assert recording.peaks == [[12, 0]] * 10
+    assert not spool.exists()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_task_is_given_the_calls_id_and_nothing_else(data_dir: Path) -> None:
+    call = make_call()
+    speak(call, data_dir)
+
+    enqueue_recording(call)
+
+    [task] = DBTaskResult.objects.all()
+    assert task.args_kwargs == {"args": [str(call.pk)], "kwargs": {}}
+
+
+def test_name_on_disk_tells_nothing_of_the_call(data_dir: Path) -> None:
+    call = make_call()
+    speak(call, data_dir)
+    enqueue_recording(call)
+
+    encode_recording.call(str(call.pk))
+
+    name = Recording.objects.get(session=call).file_name
+    assert len(name) == 32 + len(".m4a")
+    assert str(call.pk) not in name
+    assert call.reference not in name
+
+
+def test_call_in_which_nobody_was_heard_has_no_recording(data_dir: Path) -> None:
+    assert enqueue_recording(make_call()) is None
+    assert Recording.objects.count() == DBTaskResult.objects.count() == 0
+
+
+def test_sound_that_may_not_be_kept_is_removed(data_dir: Path) -> None:
+    call = make_call(kept=False)
+    spool = speak(call, data_dir)
+
+    assert enqueue_recording(call) is None
+    assert not spool.exists()
+    assert Recording.objects.count() == 0
+
+
+def test_running_twice_changes_nothing(data_dir: Path) -> None:
+    call = make_call()
+    speak(call, data_dir)
+    enqueue_recording(call)
+    encode_recording.call(str(call.pk))
+    before = Recording.objects.values().get()
+
+    encode_recording.call(str(call.pk))
+
+    assert Recording.objects.values().get() == before
+    assert [path.name for path in (data_dir / "recordings").iterdir()] == [before["file_name"]]
+
+
+def test_run_that_was_cut_off_before_it_removed_the_spool_is_finished_by_the_next(data_dir: Path) -> None:
+    call = make_call()
+    spool = speak(call, data_dir)
+    shutil.copy(spool, data_dir / "copy")
+    enqueue_recording(call)
+    encode_recording.call(str(call.pk))
+    shutil.copy(data_dir / "copy", spool)
+
+    encode_recording.call(str(call.pk))
+
+    assert not spool.exists()
+    assert len(list((data_dir / "recordings").iterdir())) == 1
+
+
+def test_enqueueing_again_is_harmless_and_mends_a_lost_task(data_dir: Path) -> None:
+    call = make_call()
+    speak(call, data_dir)
+    first = enqueue_recording(call)
+    DBTaskResult.objects.all().delete()
+
+    second = enqueue_recording(call)
+    encode_recording.call(str(call.pk))
+    enqueue_recording(call)
+
+    assert first == second
+    assert DBTaskResult.objects.count() == 1
+    assert Recording.objects.get().status == Recording.Status.READY
+
+
+def test_failure_is_kept_by_its_type_alone(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    call = make_call()
+    spool = speak(call, data_dir)
+    spool.write_bytes(b"what the patient said about her tooth, which is no spool")
+    enqueue_recording(call)
+
+    encode_recording.call(str(call.pk))
+
+    recording = Recording.objects.get(session=call)
+    assert (recording.status, recording.error_code) == (Recording.Status.FAILED, "SpoolUnreadable")
+    [record] = caplog.records
+    assert record.getMessage() == "Recording failed"
+    assert (record.call, record.error, record.exc_info) == (str(call.pk), "SpoolUnreadable", None)  # type: ignore[attr-defined]
+    assert spool.exists()
+    assert list((data_dir / "recordings").iterdir()) == []
+
+
+def test_spool_that_is_gone_is_a_failure_and_no_crash(data_dir: Path) -> None:
+    call = make_call()
+    speak(call, data_dir).unlink()
+    Recording.objects.create(session=call)
+
+    encode_recording.call(str(call.pk))
+
+    assert Recording.objects.get().error_code == "FileNotFoundError"
