@@ -111,6 +111,7 @@ class ToolSpec:
     recap: RecapMaker | None = None
     timeout_s: float = TOOL_TIMEOUT_S
     working: str = "One moment"  # what the caller reads while it runs
+    outcome: str = ""  # what a call comes to when it has run: "booked", "rescheduled", "cancelled", "message"
 
     @property
     def writes(self) -> bool:
@@ -135,6 +136,7 @@ def tool(
     recap: RecapMaker | None = None,
     timeout_s: float = TOOL_TIMEOUT_S,
     working: str = "One moment",
+    outcome: str = "",
 ) -> Callable[[Handler], Handler]:
     """Register the decorated handler. Raises ValueError when the name is taken, or unknown arguments would pass."""
 
@@ -143,7 +145,7 @@ def tool(
             raise ValueError(f"Two tools are named {name}")
         if arguments.model_config.get("extra") != "forbid":
             raise ValueError(f"The arguments of {name} must forbid extra fields")
-        _registry[name] = ToolSpec(name, description, arguments, handler, recap, timeout_s, working)
+        _registry[name] = ToolSpec(name, description, arguments, handler, recap, timeout_s, working, outcome)
         return handler
 
     return register

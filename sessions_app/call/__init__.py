@@ -89,6 +89,8 @@ class Call:
         effects += turns.settle_cuts(state, at)
         tool_side.recap_heard(state, at)
         effects += tool_side.release_held(state, at)
+        if at >= ending.MAX_CONNECT_MS and state.life.state == "connecting":
+            effects += ending.fail(state, "upstream", "configuration_timeout", at)
         if at >= state.life.deadline and not state.ending:
             effects += ending.time_is_up(state, at)
         return effects + ending.finished(state, at)

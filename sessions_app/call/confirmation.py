@@ -142,8 +142,8 @@ _CHANGE = frozenset(_words("change cancel different instead another actually rat
 # Words that say neither: "yes please, that is fine, thank you".
 _FILLER = frozenset(
     _words(
-        "please thank thanks you that is thats it the a i am im uh um oh well and so great good fine lovely very much do "
-        "for me go ahead sounds works this would like to of course all with we can"
+        "please thank thanks you that is thats it the a i am im uh um oh well and so great good fine lovely very much "
+        "do for me go ahead sounds works this would like to of course all with we can"
     )
 )
 MAX_YES_WORDS = 16  # a longer answer says more than yes

@@ -10,6 +10,7 @@ from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
 from sessions_app.effects import CallEnded, Effect, HangUp, Record
 
+MAX_CONNECT_MS = 15_000  # for the model to take its configuration
 MAX_FAREWELL_MS = 15_000  # for last words to be heard
 TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
 MAX_FAILED_RESPONSES = 2
@@ -173,6 +174,7 @@ def next_tick(state: CallState) -> int | None:
     times: list[Any] = [
         state.outbox.next_due(),
         state.life.deadline if not state.ending else None,
+        MAX_CONNECT_MS if state.life.state == "connecting" else None,
         state.life.hang_up_at,
         held.until if held is not None else None,
         *(cut.until for cut in state.floor.cuts),

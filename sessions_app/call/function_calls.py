@@ -45,6 +45,7 @@ class ToolResult:
     card: tuple[tuple[str, str], ...] = ()
     recap: RecapShown | None = None  # of a dry run that could be done
     committed: bool = False  # it was the run of a write, not its dry run
+    filled: dict[str, str] = field(default_factory=dict)  # values that the tool supplied itself, and where from
 
 
 @dataclass

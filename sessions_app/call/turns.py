@@ -111,8 +111,8 @@ def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:
         "id": response_id,
         "metadata": None,
         "status_details": None,
+        "output_modalities": ["audio" if clip else "text"],
     }
-    response["output_modalities"] = ["audio" if clip else "text"]
     ids = {"response_id": response_id, "item_id": item_id, "output_index": 0, "content_index": 0}
     previous, state.transcript.last_shown = state.transcript.last_shown, item_id
     events: list[tuple[dict[str, Any], bytes]] = [

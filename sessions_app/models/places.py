@@ -2,10 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from agents_app.data_classes import DataClass
 from agents_app.models import Clinic
+
+LEASE_SECONDS = 30
+
+
+class PlaceQuerySet(models.QuerySet["Place"]):
+    def free(self, clinic: Clinic) -> models.QuerySet[Place]:
+        """Return the places of `clinic` that nobody holds, by the database's clock."""
+        open_to_all = Q(lease_until=None) | Q(lease_until__lt=Now())
+        return self.filter(open_to_all, clinic=clinic, n__lt=clinic.max_concurrent_calls)
+
+    def any_free(self, clinic: Clinic) -> bool:
+        self._make(clinic)
+        return self.free(clinic).exists()
+
+    def take(self, clinic: Clinic, call_id: UUID) -> bool:
+        """Take a place for the call, or return False when all are taken. Each place has one taker."""
+        self._make(clinic)
+        for n in self.free(clinic).values_list("n", flat=True):
+            taken = self.free(clinic).filter(n=n).update(call_id=call_id, lease_until=_lease())
+            if taken:
+                return True
+        return False
+
+    def renew(self, call_ids: Iterable[UUID]) -> int:
+        return self.filter(call_id__in=call_ids).update(lease_until=_lease())
+
+    def release(self, call_id: UUID) -> int:
+        return self.filter(call_id=call_id).update(call_id=None, lease_until=None)
+
+    def _make(self, clinic: Clinic) -> None:
+        missing = clinic.max_concurrent_calls - self.filter(clinic=clinic).count()
+        if missing > 0:
+            rows = [Place(clinic=clinic, n=n) for n in range(clinic.max_concurrent_calls)]
+            self.bulk_create(rows, ignore_conflicts=True)
+
+
+def _lease() -> models.Expression:
+    return Now() + timedelta(seconds=LEASE_SECONDS)
 
 
 class Place(models.Model):
@@ -15,8 +59,10 @@ class Place(models.Model):
 
     clinic = models.ForeignKey(Clinic, on_delete=models.CASCADE, related_name="+")
     n = models.PositiveSmallIntegerField()
-    call_id = models.UUIDField(null=True)
+    call_id = models.UUIDField(null=True, db_index=True)
     lease_until = models.DateTimeField(null=True)
+
+    objects = PlaceQuerySet.as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("clinic", "n"), name="place_once_a_clinic"),)

@@ -1,0 +1,229 @@
+"""One call's tasks: feeds the call, performs its effects. The only reader of the monotonic clock.
+
+Effects are performed at once and without waiting: each leg has a queue of its own, tools run in tasks of the call. So
+effects keep their order whoever caused them, and no slow leg holds the other back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sessions_app.call import Call
+from sessions_app.dialect import said
+from sessions_app.effects import (
+    AudioToModel,
+    CallEnded,
+    CutSound,
+    Effect,
+    HangUp,
+    LeaveTask,
+    Record,
+    RefuseTool,
+    RunTool,
+    ToCaller,
+    ToModel,
+)
+from sessions_app.events import Malformed, encode_audio, parse
+from sessions_app.leg import Leg
+from sessions_app.opening import Opening
+from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed
+from sessions_app.recorder import Recorder
+from sessions_app.recording import Spool
+from sessions_app.tool_gateway import ToolGateway
+
+logger = logging.getLogger(__name__)
+
+MAX_BAD_MESSAGES = 20  # of a caller; then its program is broken
+Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
+
+
+class Bridge:
+    """Lives as long as the call, not as long as the caller's socket."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        *,
+        connect: Connect,
+        recorder: Recorder,
+        gateway: ToolGateway,
+        spool: Spool | None,
+    ) -> None:
+        self._opening = opening
+        self._connect, self._recorder, self._gateway, self._spool = connect, recorder, gateway, spool
+        self._started = time.monotonic()
+        self._call = Call(opening.brief, started=self._started)
+        self._caller: Leg | None = None
+        self._model_out: Leg | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Carry the call to its end. Ends by itself; cancelled, it ends the call and stores it as interrupted."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                upstream = self._tasks.create_task(self._carry_model())
+                await asyncio.shield(self.hung_up)
+                upstream.cancel()
+        finally:
+            if not self._call.ended:
+                self._perform(self._call.stop("interrupted", now=time.monotonic()))
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    # The caller's leg.
+
+    def attach(self, leg: Leg) -> None:
+        """The caller's socket is there: what goes to the caller goes here."""
+        self._caller = leg
+        self._perform(self._call.opened(now=time.monotonic()))
+
+    def from_caller(self, text: str) -> None:
+        """Take one message of the caller's."""
+        now = time.monotonic()
+        try:
+            event = said.parse_caller(text, sample_bytes=self._opening.brief.audio.sample_bytes)
+        except said.Refused as refusal:
+            self._perform(self._call.refused(refusal, now=now))
+            return
+        self._perform(self._call.from_caller(event, now=now))
+
+    def detach(self, *, ended: bool) -> None:
+        """The caller's socket is gone; `ended` when it said so itself."""
+        self._caller = None
+        if not self._call.ended:
+            self._perform(self._call.caller_left(now=time.monotonic(), ended=ended))
+
+    # The model's leg.
+
+    async def _carry_model(self) -> None:
+        """Carry the upstream connection from its first try to its end."""
+        try:
+            connection = await self._connect(self._opening.upstream)
+        except UpstreamFailed as failed:
+            self._perform(self._call.model_lost(failed.code, now=time.monotonic()))
+            return
+        self._model_out, early = Leg(connection.send), self._model_out
+        for waiting in early.drain() if early is not None else ():
+            self._model_out.put(waiting)
+        sender = asyncio.create_task(self._model_out.run())
+        try:
+            async for text in connection.frames():
+                self._from_model(text)
+            self._perform(self._call.model_lost(connection.lost_code, now=time.monotonic()))
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            await connection.close()
+
+    def _from_model(self, text: str | bytes) -> None:
+        now = time.monotonic()
+        try:
+            event = parse(text)
+        except Malformed:
+            self._perform(self._call.malformed(now=now))
+            return
+        self._perform(self._call.from_model(event, now=now))
+
+    # Effects.
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            _PERFORM[type(effect)](self, effect)
+        if not self._call.ended:
+            self._set_alarm()
+
+    def _to_caller(self, effect: ToCaller) -> None:
+        if self._caller is not None:
+            self._caller.put(json.dumps(effect.event, ensure_ascii=False))
+            if effect.pcm and self._spool is not None:
+                self._spool.agent(effect.item_id, effect.pcm, at_ms=self._at_ms())
+
+    def _to_model(self, effect: ToModel) -> None:
+        self._put_model(json.dumps(effect.event, ensure_ascii=False))
+
+    def _audio_to_model(self, effect: AudioToModel) -> None:
+        self._put_model(f'{{"type":"input_audio_buffer.append","audio":"{encode_audio(effect.pcm)}"}}')
+        if self._spool is not None:
+            self._spool.caller(effect.pcm, at_ms=self._at_ms())
+
+    def _put_model(self, text: str) -> None:
+        if self._model_out is None:  # not connected yet: the leg keeps what waits
+            self._model_out = Leg(_nowhere)
+        self._model_out.put(text)
+
+    def _cut(self, effect: CutSound) -> None:
+        if self._spool is not None:
+            self._spool.cut(effect.item_id, heard_ms=effect.heard_ms)
+
+    def _run_tool(self, effect: RunTool) -> None:
+        self._in_background(self._tool(effect))
+
+    async def _tool(self, effect: RunTool) -> None:
+        result = await self._gateway.run(effect, self._opening.context)
+        self._perform(self._call.from_tool(effect.call_id, result, now=time.monotonic()))
+
+    def _refuse_tool(self, effect: RefuseTool) -> None:
+        self._in_background(self._gateway.refuse(effect, self._opening.context))
+
+    def _leave_task(self, effect: LeaveTask) -> None:
+        self._in_background(self._gateway.leave_task(effect, self._opening.context))
+
+    def _in_background(self, work: Any) -> None:
+        if self._tasks is not None and not self.hung_up.done():
+            self._tasks.create_task(work)
+        else:
+            work.close()
+
+    def _record(self, effect: Record) -> None:
+        if isinstance(effect.fact, CallEnded) and self._spool is not None:
+            self._spool.close()  # before the end is stored: what follows it looks for the sound
+            self._spool = None
+        self._recorder.put(self._opening.context.call_id, effect.fact)
+
+    def _hang_up(self, effect: HangUp) -> None:
+        if self._caller is not None:
+            self._caller.finish()
+        if not self.hung_up.done():
+            self.hung_up.set_result(effect)
+
+    # Time.
+
+    def _at_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
+
+    def _set_alarm(self) -> None:
+        due = self._call.next_tick()
+        if self._alarm is not None:
+            if due is not None and abs(self._alarm.when() - due) < 0.001:
+                return
+            self._alarm.cancel()
+        # The loop's clock is the monotonic clock.
+        self._alarm = None if due is None else asyncio.get_running_loop().call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._perform(self._call.tick(now=time.monotonic()))
+
+
+async def _nowhere(text: str) -> None:
+    raise AssertionError("A leg that leads nowhere is not run")
+
+
+_PERFORM: dict[type, Callable[[Bridge, Any], None]] = {
+    ToCaller: Bridge._to_caller,
+    ToModel: Bridge._to_model,
+    AudioToModel: Bridge._audio_to_model,
+    CutSound: Bridge._cut,
+    RunTool: Bridge._run_tool,
+    RefuseTool: Bridge._refuse_tool,
+    LeaveTask: Bridge._leave_task,
+    Record: Bridge._record,
+    HangUp: Bridge._hang_up,
+}

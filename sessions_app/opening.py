@@ -1,0 +1,186 @@
+"""Opens a call: from what a caller's handshake shows to the row of a new call, and all that the call needs to begin.
+
+Synchronous, one hop to a thread. Beyond a good key nothing here refuses the handshake: a browser sees nothing of a
+refused one, so what fails later is told on the accepted socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from agents_app.guardrails import rules_from
+from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Clip, normal_origin
+from agents_app.sealing import SealBroken
+from agents_app.session_config import ClinicFacts, greeting_text, session_config
+from agents_app.tools import registered_tools
+from sessions_app.call.brief import CallBrief, Lines, ToolBrief
+from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
+from sessions_app.models import CallSession, Place
+from sessions_app.realtime import Upstream
+from sessions_app.tool_gateway import CallContext
+
+KEY_PROTOCOL = "openai-insecure-api-key."
+OWN_PROTOCOL = "frontdesk"
+REALTIME_PROTOCOL = "realtime"
+STANDIN_KEY = "standin"
+
+PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a caller's handshake shows."""
+
+    model: str
+    key: str  # ek_..., or a clinic's fd_...; never logged
+    origin: str  # "" when there was none
+    own_events: bool
+    realtime_offered: bool
+    address: str
+
+    @classmethod
+    def read(
+        cls, *, headers: Mapping[str, str], query: Mapping[str, str], protocols: list[str], peer: str
+    ) -> Handshake:
+        bearer = headers.get("authorization", "")
+        key = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else ""
+        for protocol in protocols:
+            key = key or (protocol.removeprefix(KEY_PROTOCOL) if protocol.startswith(KEY_PROTOCOL) else "")
+        return cls(
+            model=query.get("model", ""),
+            key=key,
+            origin=_origin(headers.get("origin", "")),
+            own_events=OWN_PROTOCOL in protocols,
+            realtime_offered=REALTIME_PROTOCOL in protocols,
+            address=client_address(headers, peer),
+        )
+
+
+def _origin(text: str) -> str:
+    try:
+        return normal_origin(text) if text else ""
+    except ValueError:
+        return "null"  # an origin, and on nobody's list
+
+
+class BadKey(Exception):
+    """The key does not open this agent from here. Said in the handshake, and no more than that."""
+
+
+class CannotBegin(Exception):
+    """The key was good, and the call cannot begin. Told on the accepted socket."""
+
+    def __init__(self, code: str, message: str, close_code: int) -> None:
+        super().__init__(code)
+        self.code, self.message, self.close_code = code, message, close_code
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A call about to begin."""
+
+    brief: CallBrief
+    context: CallContext
+    upstream: Upstream
+    recording: bool
+
+
+def spend_key(handshake: Handshake) -> SpentKey:
+    """Return what the key carried. Raises BadKey, for an unknown agent too."""
+    agent = Agent.objects.published(handshake.model)
+    if agent is None or not handshake.key:
+        raise BadKey
+    spent = _by_token(handshake, agent) or spend(handshake.key, agent=agent, origin=handshake.origin)
+    if spent is None:
+        raise BadKey
+    return spent
+
+
+def _by_token(handshake: Handshake, agent: Agent) -> SpentKey | None:
+    """A clinic's own server may use its token in place of a key: without an origin, since pages have keys."""
+    token = ApiToken.find(handshake.key)
+    if token is None or token.clinic_id != agent.clinic_id or handshake.origin:
+        return None
+    if not count_start(agent.clinic, handshake.address):
+        raise CannotBegin("rate_limited", _("Too many calls were begun from this address"), 4429)
+    return SpentKey(agent, "", Notice(), timezone.now())
+
+
+def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
+    """Return a new call with its row and its place. Raises CannotBegin."""
+    version = live_version(spent.agent)
+    if version is None:
+        raise CannotBegin("agent_paused", _("This receptionist takes no calls now"), 4404)
+    clinic = version.agent.clinic
+    upstream = upstream_of(clinic, version)
+    call_id = uuid4()
+    if not Place.objects.take(clinic, call_id):
+        raise CannotBegin("busy", _("All lines are taken. Please try again in a few minutes"), 1013)
+    recording = clinic.recording_enabled and spent.notice.answer == "accepted"
+    session = CallSession.objects.create(
+        id=call_id,
+        clinic=clinic,
+        version=version,
+        started_at=timezone.now(),
+        state_history=[[0, CallSession.State.CONNECTING.value]],
+        channel=CallSession.Channel.WEB if handshake.own_events else CallSession.Channel.API,
+        origin=spent.origin,
+        recording_kept=recording,
+        notice_sha256=spent.notice.sha256,
+        notice_answer=spent.notice.answer,
+        notice_at=spent.notice_at if spent.notice.answer else None,
+        owner=PROCESS,
+    )
+    return Opening(_brief(session, version, handshake), CallContext(call_id, clinic), upstream, recording)
+
+
+def upstream_of(clinic: Clinic, version: AgentVersion) -> Upstream:
+    """Return where the clinic's calls go. Raises CannotBegin when it has no usable key."""
+    try:
+        key = clinic.upstream_key or settings.OPENAI_API_KEY
+    except SealBroken:
+        key = ""
+    if not key and settings.OPENAI_BASE_URL == settings.STANDIN_URL:
+        key = STANDIN_KEY
+    if not key:
+        raise CannotBegin("not_configured", _("This receptionist is not connected yet"), 4500)
+    return Upstream(settings.OPENAI_BASE_URL, version.content["model"]["name"], key)
+
+
+def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) -> CallBrief:
+    clinic, content = session.clinic, version.content
+    registered = registered_tools()
+    facts = ClinicFacts(name=clinic.name, phone=clinic.phone, address=clinic.address)
+    tools = {
+        tool["name"]: ToolBrief(tool["writes"], registered[tool["name"]].working, registered[tool["name"]].outcome)
+        for tool in content["tools"]
+        if tool["name"] in registered
+    }
+    return CallBrief(
+        call_id=str(session.pk),
+        reference=session.reference,
+        public_name=version.agent.public_name,
+        session=session_config(content, clinic=facts, now=session.started_at, zone=clinic.zone),
+        lines=Lines(greeting_text(content), content["lines"]["goodbye"], content["lines"]["apology"]),
+        emergency_number=clinic.emergency_number,
+        max_call_ms=clinic.max_call_minutes * 60_000,
+        tools=tools,
+        rules=rules_from(content),
+        clips={clip.line: bytes(clip.pcm) for clip in Clip.objects.filter(version=version)},
+        own_events=handshake.own_events,
+        recording=session.recording_kept,
+        demo_voice=settings.OPENAI_BASE_URL == settings.STANDIN_URL,
+        expires_at=int(session.started_at.timestamp()) + clinic.max_call_minutes * 60,
+    )
+
+
+def release_place(opening: Opening) -> None:
+    Place.objects.release(opening.context.call_id)

@@ -1,0 +1,116 @@
+"""The upstream WebSocket: connect, send, iterate. Owns the handshake's retries; knows nothing of calls.
+
+Other voice APIs differ in address and header: they would be another module with the same few verbs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import cache
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+MAX_TRIES = 3
+BACKOFF_S = 0.4  # the first wait is at most this, and each next at most twice the last
+OPEN_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
+PING_EVERY_S, PING_TIMEOUT_S = 5.0, 10.0
+MAX_FRAME_BYTES = 2 * 1024 * 1024
+
+
+class UpstreamFailed(Exception):
+    """There is no upstream connection. `code` says why, in our own words: never the provider's text."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where a clinic's calls go. The key is not shown by repr."""
+
+    base_url: str  # https://host/v1
+    model: str
+    key: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"ws{self.base_url.removeprefix('http')}/realtime?model={quote(self.model, safe='')}"
+
+
+class RealtimeConnection:
+    """One open connection. Frames are text; the end of the iterator is the end of the connection, however it came."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def send(self, text: str) -> None:
+        """Send one event. Raises UpstreamFailed when the connection is gone."""
+        try:
+            await self._socket.send(text)
+        except ConnectionClosed:
+            raise UpstreamFailed(self.lost_code) from None
+
+    async def frames(self) -> AsyncIterator[str | bytes]:
+        try:
+            # Not the socket's own iterator: that one hides how the connection ended.
+            while True:
+                yield await self._socket.recv()
+        except ConnectionClosed:
+            return
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    @property
+    def lost_code(self) -> str:
+        """Return why the connection is gone. 1000 and 1001 unasked are faults too: the 60-minute end looks so."""
+        return f"upstream_closed_{self._socket.close_code or 1006}"
+
+
+async def open_connection(upstream: Upstream) -> RealtimeConnection:
+    """Connect, trying again with full jitter where that can help. Raises UpstreamFailed."""
+    failed = UpstreamFailed("upstream_unreachable")
+    for attempt in range(MAX_TRIES):
+        if attempt:
+            await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
+        try:
+            return RealtimeConnection(await _connect(upstream))
+        except InvalidStatus as refused:
+            failed = UpstreamFailed(f"upstream_{refused.response.status_code}")
+            if refused.response.status_code < 500 and refused.response.status_code != 429:
+                break
+        except (InvalidURI, ValueError):
+            failed = UpstreamFailed("upstream_address")
+            break
+        except (OSError, TimeoutError, InvalidHandshake):
+            failed = UpstreamFailed("upstream_unreachable")
+    raise failed
+
+
+async def _connect(upstream: Upstream) -> ClientConnection:
+    return await connect(
+        upstream.url,
+        additional_headers={"Authorization": f"Bearer {upstream.key}"},
+        ssl=_tls() if upstream.url.startswith("wss:") else None,
+        compression=None,  # sound does not shrink, and costs half as much again to try
+        open_timeout=OPEN_TIMEOUT_S,
+        close_timeout=CLOSE_TIMEOUT_S,
+        ping_interval=PING_EVERY_S,
+        ping_timeout=PING_TIMEOUT_S,
+        max_size=MAX_FRAME_BYTES,
+        proxy=None,
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    # Made once: reading the system's certificates takes 23 ms, on the event loop.
+    return ssl.create_default_context()

@@ -1,0 +1,269 @@
+"""Runs one function call: check the arguments, one hop to a thread, a time limit, one output for the model.
+
+Owns the ToolCall rows: each is committed before its tool runs. Clinic, caller and time come from the call, never from
+the model. The one place where a bug may not end the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from channels.db import database_sync_to_async
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from pydantic import BaseModel, ValidationError
+
+from agents_app.models import Clinic, canonical_json
+from agents_app.practice.tasks import leave_task
+from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, ToolSpec, registered_tools
+from sessions_app.call.function_calls import RecapShown, ToolResult
+from sessions_app.effects import LeaveTask, RefuseTool, RunTool
+from sessions_app.models import CallPatient, ToolCall
+
+logger = logging.getLogger(__name__)
+
+POOL_THREADS = 16
+THREADS_A_CLINIC = 4
+MAX_ARGUMENTS_CHARS = 16_000
+MAX_OUTPUT_CHARS = 32_000
+
+_UNAVAILABLE = "That did not work just now. Offer to take a message."
+_UNKNOWN_OUTCOME = "It is not known whether this was done. Do not try again: the staff will check and call back."
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """The call on whose behalf tools run."""
+
+    call_id: UUID
+    clinic: Clinic
+
+
+class ToolGateway:
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="tools")
+        self._clinics: defaultdict[int, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(THREADS_A_CLINIC))
+
+    async def run(self, function_call: RunTool, context: CallContext) -> ToolResult:
+        """Return how the call ended; never raises but when it is cancelled. A late result stands in the row alone."""
+        spec = registered_tools().get(function_call.name)
+        trace_id = uuid4()
+        if spec is None:
+            return _failed(ToolError("unknown_tool", "There is no such tool."), trace_id)
+        async with self._clinics[context.clinic.pk]:
+            work = self._in_pool(_perform, spec, function_call, context, trace_id)
+            try:
+                return await asyncio.wait_for(asyncio.shield(work), spec.timeout_s)
+            except TimeoutError:
+                return await self._timed_out(spec, function_call, context, trace_id)
+            except Exception as error:  # arguments and exception text are patient data: log ids and types only
+                logger.error("Tool failed", extra=_about(function_call, context, error))
+                return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
+
+    async def refuse(self, refused: RefuseTool, context: CallContext) -> None:
+        """Store a function call that was not run."""
+        await self._in_pool(_store_refused, refused, context)
+
+    async def leave_task(self, task: LeaveTask, context: CallContext) -> None:
+        await self._in_pool(_leave_check, context, task.text)
+
+    async def _timed_out(
+        self, spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID
+    ) -> ToolResult:
+        logger.warning("Tool timed out", extra=_about(function_call, context))
+        if not (spec.writes and function_call.commit):
+            return _failed(ToolError("timeout", _UNAVAILABLE, retryable=True), trace_id)
+        await self._in_pool(_leave_check, context, f"{spec.name}: please check whether it was done")
+        return _failed(ToolError("outcome_unknown", _UNKNOWN_OUTCOME), trace_id)
+
+    def _in_pool(self, function: Any, *args: Any) -> asyncio.Future[Any]:
+        call = database_sync_to_async(function, thread_sensitive=False, executor=self._pool)
+        work: asyncio.Future[Any] = asyncio.ensure_future(call(*args))
+        return work
+
+
+def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID) -> ToolResult:
+    """The one hop: the row, the tool, the row's end."""
+    row = _store_begun(spec, function_call, context, trace_id)
+    if row is None:
+        return _failed(ToolError("repeated_call", "This call has been made already."), trace_id)
+    started = timezone.now()
+    try:
+        arguments = _read_arguments(spec, function_call.arguments)
+        result = _run(spec, function_call, arguments, _context_of(function_call, context), trace_id)
+    except ToolError as error:  # expected, and sayable: "that slot is taken"
+        result = _failed(error, trace_id)
+    except Exception as error:  # arguments and exception text are patient data: log ids and types only
+        logger.error("Tool failed", extra=_about(function_call, context, error))
+        result = _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
+    _store_ended(row, result, duration_ms=int((timezone.now() - started).total_seconds() * 1000))
+    return result
+
+
+def _run(
+    spec: ToolSpec, function_call: RunTool, arguments: BaseModel, context: ToolContext, trace_id: UUID
+) -> ToolResult:
+    if spec.recap is not None and not function_call.commit:
+        return _asked(spec.recap(context, arguments), trace_id)
+    with transaction.atomic():
+        outcome = spec.handler(context, arguments)
+        if outcome.patient_id is not None:
+            CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
+    return _succeeded(outcome, trace_id, committed=spec.writes)
+
+
+def _read_arguments(spec: ToolSpec, text: str) -> BaseModel:
+    """Return the checked arguments. Raises ToolError that tells the model what to ask for, without any value."""
+    if len(text) > MAX_ARGUMENTS_CHARS:
+        raise ToolError("invalid_arguments", "The arguments are too long.")
+    try:
+        json.loads(text or "{}", object_pairs_hook=_unique)
+        return spec.arguments.model_validate_json(text or "{}", strict=True)
+    except ValidationError as error:
+        missing = [_field_title(spec, e["loc"]) for e in error.errors() if e["type"] == "missing"]
+        wrong = [f"{_field_title(spec, e['loc'])}: {_reason(e)}" for e in error.errors() if e["type"] != "missing"]
+        parts = ["Ask the caller for: " + ", ".join(missing) + "."] if missing else []
+        parts += ["Not usable: " + "; ".join(wrong) + "."] if wrong else []
+        raise ToolError("invalid_arguments", " ".join(parts), retryable=True) from None
+    except (ValueError, RecursionError):
+        raise ToolError("invalid_arguments", "The arguments are not JSON.", retryable=True) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError
+    return value
+
+
+def _reason(error: Any) -> str:
+    # pydantic's own sentence; a validator of ours says what it means, and neither repeats the value.
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _field_title(spec: ToolSpec, location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "arguments"
+    field = spec.arguments.model_fields.get(name)
+    return field.title if field is not None and field.title else name
+
+
+def _context_of(function_call: RunTool, context: CallContext) -> ToolContext:
+    return ToolContext(
+        clinic=context.clinic,
+        call_id=context.call_id,
+        patient_id=function_call.patient_id,
+        now=timezone.now(),
+        zone=context.clinic.zone,
+    )
+
+
+def _asked(recap: Recap, trace_id: UUID) -> ToolResult:
+    error = ToolError(
+        "confirmation_required",
+        f"The caller has to say yes first. It is being asked now: {recap.question}",
+        retryable=True,
+    )
+    shown = RecapShown(recap.question, recap.lines, recap.spoken, canonical_json(recap.values))
+    return ToolResult(_envelope(error, trace_id), ok=False, recap=shown)
+
+
+def _succeeded(outcome: ToolOutcome, trace_id: UUID, *, committed: bool) -> ToolResult:
+    output: dict[str, Any] = {"status": "ok", "data": _json_ready(outcome.data), "trace_id": str(trace_id)}
+    if outcome.confidence is not None:
+        output["confidence"] = outcome.confidence
+    if len(json.dumps(output)) > MAX_OUTPUT_CHARS:
+        return _failed(ToolError("too_much", "There is too much to tell. Ask for something narrower."), trace_id)
+    return ToolResult(
+        output,
+        ok=True,
+        then=outcome.then.value,
+        patient_id=outcome.patient_id,
+        card=outcome.card,
+        committed=committed,
+        filled=outcome.filled,
+    )
+
+
+def _failed(error: ToolError, trace_id: UUID) -> ToolResult:
+    return ToolResult(_envelope(error, trace_id), ok=False)
+
+
+def _envelope(error: ToolError, trace_id: UUID) -> dict[str, Any]:
+    envelope = {
+        "status": "error",
+        "error_code": error.code,
+        "message": str(error.message),
+        "retryable": error.retryable,
+        "trace_id": str(trace_id),
+    }
+    if error.data is not None:
+        envelope["data"] = _json_ready(error.data)
+    return envelope
+
+
+def _json_ready(value: Any) -> Any:
+    return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+
+
+def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID) -> ToolCall | None:
+    """Commit the row before the tool runs. None when this function call has run before."""
+    fields = {
+        "position": function_call.position,
+        "name": function_call.name,
+        "writes": spec.writes,
+        "arguments": function_call.arguments[:MAX_ARGUMENTS_CHARS].replace("\x00", ""),
+        "started_ms": function_call.started_ms,
+        "trace_id": trace_id,
+    }
+    try:
+        with transaction.atomic():
+            return ToolCall.objects.create(session_id=context.call_id, call_id=function_call.call_id, **fields)
+    except IntegrityError:
+        # The run that follows its own dry run: that one ended by asking for a yes.
+        mine = ToolCall.objects.filter(session_id=context.call_id, call_id=function_call.call_id)
+        asked = mine.filter(error_code="confirmation_required")
+        begun = asked.update(
+            status=ToolCall.Status.RUNNING, error_code="", confirmed_by=function_call.confirmed_by, trace_id=trace_id
+        )
+        return mine.get() if begun and function_call.commit else None
+
+
+def _store_ended(row: ToolCall, result: ToolResult, *, duration_ms: int) -> None:
+    row.status = ToolCall.Status.OK if result.ok else ToolCall.Status.ERROR
+    row.error_code = result.output.get("error_code", "")
+    row.output, row.filled, row.duration_ms = result.output, result.filled, duration_ms
+    row.confidence = result.output.get("confidence")
+    row.save(update_fields=["status", "error_code", "output", "filled", "duration_ms", "confidence"])
+
+
+def _store_refused(refused: RefuseTool, context: CallContext) -> None:
+    ToolCall.objects.update_or_create(
+        session_id=context.call_id,
+        call_id=refused.call_id,
+        defaults={"status": ToolCall.Status.ERROR, "error_code": refused.error_code},
+        create_defaults={
+            "status": ToolCall.Status.ERROR,
+            "error_code": refused.error_code,
+            "position": refused.position,
+            "name": refused.name[:64],
+            "arguments": refused.arguments[:MAX_ARGUMENTS_CHARS].replace("\x00", ""),
+            "started_ms": refused.started_ms,
+        },
+    )
+
+
+def _leave_check(context: CallContext, text: str) -> None:
+    leave_task(clinic=context.clinic, call_id=context.call_id, kind="check", text=text)
+
+
+def _about(function_call: RunTool, context: CallContext, error: Exception | None = None) -> dict[str, Any]:
+    about = {"tool": function_call.name, "call": str(context.call_id), "function_call": function_call.call_id}
+    return about | ({"error": type(error).__name__} if error is not None else {})
