@@ -9,6 +9,8 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from agents_app.models import Clinic
 from agents_app.practice.models import (
     Appointment,
@@ -21,7 +23,7 @@ from agents_app.practice.models import (
     VisitType,
 )
 from agents_app.practice.slot_ids import SlotRef
-from agents_app.tools import Recap, ToolContext, ToolOutcome, registered_tools
+from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, registered_tools
 from tests.make import make_clinic
 
 # A Monday, nine o'clock in New York. The Thursday of that week is Thanksgiving.
@@ -151,3 +153,15 @@ def recap_of(name: str, context: ToolContext, **arguments: Any) -> Recap:
     spec = registered_tools()[name]
     assert spec.recap is not None
     return spec.recap(context, spec.arguments.model_validate_json(json.dumps(arguments)))
+
+
+def refused(name: str, context: ToolContext, *, recap: bool = False, **arguments: Any) -> ToolError:
+    with pytest.raises(ToolError) as error:
+        (recap_of if recap else run_tool)(name, context, **arguments)
+    return error.value
+
+
+def an_identified_call(**fields: Any) -> tuple[Practice, Patient, ToolContext]:
+    practice = make_practice(**fields)
+    patient = make_patient(practice.clinic)
+    return practice, patient, make_context(practice.clinic, patient=patient)

@@ -36,8 +36,15 @@ def said_moment(moment: datetime, zone: ZoneInfo) -> str:
     return _("%(day)s at %(time)s") % {"day": day, "time": said_time(moment, zone)}
 
 
-def said_list(words: Sequence[str]) -> str:
+def said_choice(words: Sequence[str]) -> str:
     """a, b or c"""
     if len(words) < 2:
         return "".join(words)
     return _("%(first)s or %(last)s") % {"first": ", ".join(words[:-1]), "last": words[-1]}
+
+
+def said_list(words: Sequence[str]) -> str:
+    """a, b and c"""
+    if len(words) < 2:
+        return "".join(words)
+    return _("%(first)s and %(last)s") % {"first": ", ".join(words[:-1]), "last": words[-1]}

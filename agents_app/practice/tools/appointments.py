@@ -13,7 +13,7 @@ from agents_app.practice.models import Appointment, Patient, SlotOffer
 from agents_app.practice.slot_ids import SlotRef
 from agents_app.practice.tools.arguments import AppointmentId, Arguments, NoArguments
 from agents_app.practice.tools.common import by_call, identified, sayable
-from agents_app.practice.wording import said_day, said_list, said_moment, said_time
+from agents_app.practice.wording import said_choice, said_day, said_list, said_moment, said_time
 from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, tool
 
 LISTED_MAX = 10
@@ -82,10 +82,14 @@ def book_appointment(context: ToolContext, arguments: BookAppointment) -> ToolOu
 @sayable
 def list_appointments(context: ToolContext, arguments: NoArguments) -> ToolOutcome:
     rows = Appointment.objects.filter(clinic=context.clinic, patient=identified(context)).upcoming(context.now)
-    data = [_data(context, row) for row in rows.select_related("provider", "visit_type")[:LISTED_MAX]]
+    found = list(rows.select_related("provider", "visit_type")[:LISTED_MAX])
+    data = [_data(context, row) for row in found]
     if not data:
         return ToolOutcome({"appointments": [], "say": _("You have no appointment with us.")})
-    said = [_("%(visit)s on %(when)s") % {"visit": row["visit_type"], "when": row["starts"]} for row in data]
+    said = [
+        _("%(visit)s on %(when)s") % {"visit": row.visit_type.said, "when": said_moment(row.starts, context.zone)}
+        for row in found
+    ]
     return ToolOutcome({"appointments": data, "say": _("You have %(list)s.") % {"list": said_list(said)}})
 
 
@@ -97,7 +101,8 @@ def recap_move(context: ToolContext, arguments: RescheduleAppointment) -> Recap:
     plan = booking.plan(context.clinic, patient=patient, ref=ref, now=context.now, moving=moving)
     said = _Said(context, plan.visit_type.said, plan.provider.said, ref)
     question = _(
-        "I will move %(visit)s for %(patient)s from %(old)s to %(day)s at %(time)s with %(provider)s. Shall I go ahead?"
+        "I will move the appointment of %(patient)s for %(visit)s from %(old)s to %(day)s at %(time)s "
+        "with %(provider)s. Shall I go ahead?"
     )
     old = said_moment(moving.starts, context.zone)
     return Recap(
@@ -138,7 +143,7 @@ def recap_cancellation(context: ToolContext, arguments: CancelAppointment) -> Re
     said = _Said(context, row.visit_type.said, row.provider.said, SlotRef(0, 0, row.starts))
     late = booking.is_late(row, context.now)
     policy = _cancellation_policy(context) if late else ""
-    question = _("I will cancel %(visit)s for %(patient)s with %(provider)s on %(day)s at %(time)s.")
+    question = _("I will cancel the appointment of %(patient)s for %(visit)s with %(provider)s on %(day)s at %(time)s.")
     offer = _("I could also move it to another time instead. Shall I cancel it?")
     sentences = (question % {**said.words, "patient": patient.full_name}, policy, offer)
     lines = [(_("Cancel"), row.visit_type.name), (_("For"), patient.full_name), *said.lines]
@@ -195,8 +200,8 @@ def _slot_ref(context: ToolContext, words: str) -> tuple[SlotRef, dict[str, str]
     offered = [ref for text in (offer.slot_ids if offer else ()) if (ref := slot_ids.parse(text)) is not None]
     place = choose(words, [slot.starts.astimezone(context.zone) for slot in offered])
     if place is None:
-        times = said_list([said_moment(slot.starts, context.zone) for slot in offered])
-        message = _("Ask which time the caller chooses: %(times)s.") if offered else _("Look for free times first.")
+        times = said_choice([said_moment(slot.starts, context.zone) for slot in offered])
+        message = _("Which time would you like: %(times)s?") if offered else _("Let me look for free times first.")
         raise ToolError("slot_unclear", message % {"times": times})
     return offered[place], {"slot_id": "the caller's choice among the offered times"}
 

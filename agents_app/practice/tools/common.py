@@ -14,7 +14,7 @@ from agents_app.practice.models import Patient, Provider, SlotOffer, VisitType
 from agents_app.practice.models.diary import DoneBy
 from agents_app.practice.slot_ids import SlotRef
 from agents_app.practice.slots import Slot
-from agents_app.practice.wording import said_list, said_moment
+from agents_app.practice.wording import said_choice, said_moment
 from agents_app.tools import ToolContext, ToolError
 
 P = ParamSpec("P")
@@ -29,7 +29,7 @@ def identified(context: ToolContext) -> Patient:
     if patient is None:
         raise ToolError(
             "patient_not_identified",
-            _("Ask for the caller's full name and date of birth first, and look them up or register them."),
+            _("To do that I need your full name and your date of birth first."),
         )
     return patient
 
@@ -60,11 +60,13 @@ def slots_data(context: ToolContext, visit_type: VisitType, found: Iterable[Slot
 
 
 def said_slots(data: Iterable[dict[str, Any]]) -> str:
-    return said_list([_("%(time)s with %(provider)s") % {"time": d["starts"], "provider": d["provider"]} for d in data])
+    return said_choice(
+        [_("%(time)s with %(provider)s") % {"time": d["starts"], "provider": d["provider"]} for d in data]
+    )
 
 
 def take_message_instead(reason: str) -> ToolError:
-    return ToolError("nothing_to_book", _("%(reason)s Offer to take a message for the team.") % {"reason": reason})
+    return ToolError("nothing_to_book", _("%(reason)s I can take a message for the team.") % {"reason": reason})
 
 
 def sayable(do: Callable[P, T]) -> Callable[P, T]:
@@ -92,7 +94,7 @@ def _tool_error(context: ToolContext, error: booking.BookingError) -> ToolError:
 def _slot_taken(context: ToolContext, error: booking.SlotTaken) -> ToolError:
     data = slots_data(context, error.visit_type, error.next_slots)
     if not data:
-        return ToolError("slot_taken", _("That time is not free, and no other is. Offer to take a message."))
+        return ToolError("slot_taken", _("That time is not free, and no other is. I can take a message for the team."))
     message = _("That time is not free. The next free times are %(slots)s.") % {"slots": said_slots(data)}
     return ToolError("slot_taken", message, data={"slots": data})
 
@@ -100,32 +102,32 @@ def _slot_taken(context: ToolContext, error: booking.SlotTaken) -> ToolError:
 _REFUSALS: dict[type[booking.BookingError], tuple[str, Callable[[], str], bool]] = {
     booking.SlotUnknown: (
         "slot_unknown",
-        lambda: _("That is none of the times that were offered. Look for free times again."),
+        lambda: _("That time was not on offer. Let me look for free times again."),
         False,
     ),
     booking.OtherVisit: (
         "other_visit",
-        lambda: _("An appointment can only be moved to a time for the same kind of visit. Look for times for it."),
+        lambda: _("An appointment can only be moved to a time for the same kind of visit."),
         False,
     ),
     booking.PatientBusy: (
         "patient_busy",
-        lambda: _("The caller already has an appointment at that time. Offer another time."),
+        lambda: _("You already have an appointment at that time. Would another time suit you?"),
         False,
     ),
     booking.AppointmentGone: (
         "appointment_not_found",
-        lambda: _("There is no such appointment still to come. List the caller's appointments again."),
+        lambda: _("I find no such appointment still to come."),
         False,
     ),
     booking.DiaryUnavailable: (
         "diary_unavailable",
-        lambda: _("The diary cannot be reached, so nothing was changed. Offer to take a message for the team."),
+        lambda: _("I cannot reach the diary, so nothing was changed. I can take a message for the team."),
         True,
     ),
     booking.NotVerified: (
         "not_verified",
-        lambda: _("It is not certain that this was entered correctly. Say that the team will check and call back."),
+        lambda: _("I am not certain that this was entered correctly. The team will check it and call you back."),
         False,
     ),
 }

@@ -61,7 +61,9 @@ def find_patient(context: ToolContext, arguments: FindPatient) -> ToolOutcome:
     except lookup.TooManyAttempts:
         raise _spent() from None
     if not found.patients:
-        message = _("No record fits these details. Check them with the caller, or register a new patient.")
+        message = _(
+            "I find no record with these details. Are your name and date of birth right, or are you a new patient?"
+        )
         raise ToolError("patient_not_found", message)
     if len(found.patients) > 1:
         raise _several(details)
@@ -119,15 +121,15 @@ def register_patient(context: ToolContext, arguments: RegisterPatient) -> ToolOu
 def _details(context: ToolContext, arguments: FindPatient | RegisterPatient) -> lookup.Details:
     """Return the caller's details in one form. Raises ToolError that names what to ask for."""
     if not plausible_birth_date(arguments.date_of_birth, today=context.now.astimezone(context.zone).date()):
-        raise ToolError("birth_date_wrong", _("That cannot be a date of birth. Ask for it again."))
+        raise ToolError("birth_date_wrong", _("That cannot be a date of birth. Could you say it again?"))
     digits = phone_digits(arguments.phone) if arguments.phone else None
     if arguments.phone and digits is None:
-        raise ToolError("phone_wrong", _("That is not a whole phone number. Ask for it again, digit by digit."))
+        raise ToolError("phone_wrong", _("That is not a whole phone number. Could you say it again, digit by digit?"))
     named = bool(arguments.first_name and arguments.last_name)
     if not named and digits is None:
         raise ToolError(
             "details_missing",
-            _("Ask for the caller's full name, or for their phone number."),
+            _("May I have your full name, or your phone number?"),
             data={"ask_for": ["first_name", "last_name", "phone"]},
         )
     return lookup.Details(_name(arguments.first_name), _name(arguments.last_name), arguments.date_of_birth, digits)
@@ -137,7 +139,9 @@ def _name(text: str) -> str:
     try:
         return tidy_name(text) if text else ""
     except ValueError:
-        raise ToolError("name_wrong", _("That is not a name. Ask for the first and the last name again.")) from None
+        raise ToolError(
+            "name_wrong", _("I did not get the name. Could you say your first and last name again?")
+        ) from None
 
 
 def _email(arguments: RegisterPatient) -> str:
@@ -146,7 +150,7 @@ def _email(arguments: RegisterPatient) -> str:
         try:
             validate_email(email)
         except ValidationError:
-            raise ToolError("email_wrong", _("That is not an email address. Ask for it again.")) from None
+            raise ToolError("email_wrong", _("That is not an email address. Could you say it again?")) from None
     return email
 
 
@@ -159,12 +163,12 @@ def _refuse_when_spent(context: ToolContext) -> None:
 
 def _several(details: lookup.Details) -> ToolError:
     if not details.first_name:
-        return ToolError("several_patients", _("Ask for the caller's first name."), data={"ask_for": ["first_name"]})
+        return ToolError("several_patients", _("May I have your first name?"), data={"ask_for": ["first_name"]})
     if not details.phone_digits:
-        return ToolError("several_patients", _("Ask for the caller's phone number."), data={"ask_for": ["phone"]})
-    return ToolError("several_patients", _("The team must look this up. Offer to take a message."))
+        return ToolError("several_patients", _("May I have your phone number?"), data={"ask_for": ["phone"]})
+    return ToolError("several_patients", _("The team must look this up. I can take a message."))
 
 
 def _spent() -> ToolError:
-    message = _("The caller cannot be looked up any more in this call. Offer to take a message for the team.")
+    message = _("I cannot look you up any more in this call. I can take a message for the team.")
     return ToolError("too_many_attempts", message)

@@ -18,7 +18,7 @@ MESSAGES_MAX = 5  # a call
 
 class TakeMessage(Arguments):
     message: Annotated[
-        str, Field(min_length=1, max_length=800, title="Message", description="What the team should know, in full")
+        str, Field(min_length=1, max_length=400, title="Message", description="What the team should know, in full")
     ]
     caller_name: Annotated[
         str, Field(min_length=1, max_length=160, title="Name", description="Who leaves the message: the full name")
@@ -49,7 +49,7 @@ def recap_message(context: ToolContext, arguments: TakeMessage) -> Recap:
     return Recap(
         question=question % {"message": message, "name": name, "phone": phone},
         lines=((_("Message"), message), (_("Name"), name), (_("Phone number"), phone)),
-        spoken=(name, phone),
+        spoken=(message, name, phone),
         values={
             "kind": arguments.kind,
             "priority": arguments.priority,
@@ -95,14 +95,14 @@ def _checked(arguments: TakeMessage) -> tuple[str, str]:
     try:
         name = tidy_name(arguments.caller_name)
     except ValueError:
-        raise ToolError("name_wrong", _("That is not a name. Ask for it again.")) from None
+        raise ToolError("name_wrong", _("I did not get the name. Could you say it again?")) from None
     digits = phone_digits(arguments.phone)
     if digits is None:
-        raise ToolError("phone_wrong", _("That is not a whole phone number. Ask for it again, digit by digit."))
+        raise ToolError("phone_wrong", _("That is not a whole phone number. Could you say it again, digit by digit?"))
     return name, spoken_phone(digits)
 
 
 def _refuse_flood(context: ToolContext) -> None:
     left = Task.objects.filter(clinic=context.clinic, call_id=context.call_id).exclude(kind=Task.Kind.CHECK).count()
     if left >= MESSAGES_MAX:
-        raise ToolError("too_many_messages", _("The team has enough messages from this call. Say goodbye."))
+        raise ToolError("too_many_messages", _("The team has enough messages from this call."))

@@ -17,7 +17,7 @@ from agents_app.practice.models import Appointment, Closure, Provider, ProviderS
 from agents_app.practice.slots import Diary, Refusal, Slot, Visit, refusal, slots
 from agents_app.practice.tools.arguments import AppointmentId, Arguments, Clock, Day
 from agents_app.practice.tools.common import identified, said_slots, sayable, slots_data, take_message_instead
-from agents_app.practice.wording import said_day, said_list
+from agents_app.practice.wording import said_choice, said_day
 from agents_app.tools import ToolContext, ToolError, ToolOutcome, tool
 
 OFFERS = 3
@@ -122,7 +122,7 @@ def _visit_type(context: ToolContext, words: str) -> tuple[VisitType, float]:
         choices = [match.key.name for match in matches] or [row.name for row in rows]
         raise ToolError(
             "visit_type_unclear",
-            _("Ask which visit the caller means: %(choices)s.") % {"choices": said_list(choices[:CHOICES_MAX])},
+            _("Which visit do you mean: %(choices)s?") % {"choices": said_choice(choices[:CHOICES_MAX])},
             data={"choices": choices[:CHOICES_MAX]},
         )
     return matches[0].key, matches[0].confidence
@@ -137,8 +137,8 @@ def _provider(context: ToolContext, visit_type: VisitType, words: str) -> tuple[
         choices = [match.key.said for match in matches] or [row.said for row in rows]
         raise ToolError(
             "provider_unclear",
-            _("For this visit the caller can see %(choices)s. Ask whom they would like.")
-            % {"choices": said_list(choices[:CHOICES_MAX])},
+            _("For this visit you can see %(choices)s. Whom would you like?")
+            % {"choices": said_choice(choices[:CHOICES_MAX])},
             data={"choices": choices[:CHOICES_MAX]},
         )
     return matches[0].key.pk, matches[0].confidence
@@ -211,7 +211,7 @@ def _slots(context: ToolContext, search: _Search, *, first: date | None = None, 
 
 def _say(arguments: FindSlots, data: list[dict[str, Any]], *, elsewhere: bool) -> str:
     if not data:
-        return _("Nothing is free. Offer to take a message.")
+        return _("Nothing is free. I can take a message for the team.")
     if elsewhere and arguments.on_date is not None:
         text = _("Nothing suitable is free on %(day)s. The next free times are %(slots)s.")
         return text % {"day": said_day(arguments.on_date), "slots": said_slots(data)}
