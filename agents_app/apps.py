@@ -10,7 +10,9 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         # Tools import models, which exist only from now on.
         from agents_app import checks, immutability, tools
+        from agents_app.demo import logins
 
         checks.register_checks()
+        logins.register_checks()
         immutability.install_after_migrations()
         tools.find_tools()
