@@ -162,15 +162,21 @@ class Goals:
         return required + [n for n in optional if values.kind_of(n, properties[n]) in values.OPTIONAL_KINDS]
 
     def _pick(self, goal: Goal) -> None:
-        """Fill what the caller has already said, and facts that stay true."""
+        """Fill what the caller has already said, what a goal below it holds, and facts that stay true."""
+        for name in properties_of(self.tools[goal.tool]):
+            below = [other.values[name] for other in self.stack if other is not goal and name in other.values]
+            if below and name not in goal.values:
+                goal.values[name] = below[-1]
         for name in self._arguments(goal.tool):
             if name in goal.values or values.is_opaque(name):
                 continue
             schema = self.schema(goal.tool, name)
-            heard = (
-                self.said if values.is_identity(name, schema) and name not in self.facts else self.said[goal.since :]
-            )
-            for text in reversed(heard[goal.since :] if goal.since >= len(self.said) else heard):
+            heard = self.said[goal.since :]
+            if values.is_identity(name, schema) and name not in self.facts:
+                heard = self.said
+            elif values.kind_of(name, schema) == "own words":
+                heard = self.said[goal.since : goal.since + 1]  # what began it, not an answer to something else
+            for text in reversed(heard):
                 value = values.parse(name, schema, text, today=self.today, asked=False)
                 if value is not None:
                     self.take(goal, name, value)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sessions_app.standin.dialogue import values
 from sessions_app.standin.dialogue.goals import Goal, Goals, Step
-from sessions_app.standin.dialogue.results import Record, Result, read_output, rendered, spoken
+from sessions_app.standin.dialogue.results import DONE, SORRY, Record, Result, read_output, rendered, spoken
 from sessions_app.standin.dialogue.scene import Reply, Scene
 from sessions_app.standin.dialogue.when import parse_date
 from sessions_app.standin.dialogue.words import (
@@ -46,6 +46,7 @@ NOT_HEARD = "Sorry, I did not catch that. Could you say it again?"
 CANNOT_HEAR = "I am sorry, speech is not understood here. Please type what you would like."
 HELP = "How can I help you?"
 WHAT_TO_CHANGE = "What would you like to change?"
+CHECK = "Could you check that for me, or tell me what you would like instead?"
 WHICH = "Which one would you like?"
 YES_OR_NO = "Shall I go ahead? Please say yes or no."
 LEFT_ALONE = "All right, I have left that. Is there anything else I can do for you?"
@@ -97,6 +98,7 @@ class Mind:
         elif wire["type"] == "message":
             self._remark = quoted(item.text) or ""
         elif wire["type"] == "function_call":
+            self._goals.step()  # what must be done first is on the stack before its result comes
             self._calls[wire["call_id"]] = (wire["name"], _arguments(wire["arguments"]))
             self._calls_in_a_row += 1
         elif wire["type"] == "function_call_output" and wire["call_id"] in self._calls:
@@ -111,6 +113,8 @@ class Mind:
             return self._next
         lead = " ".join(dict.fromkeys(part for part in (self._remark, self._told()) if part))
         step = self._goals.step()
+        if step and step.kind == "stuck" and self._news and not lead.endswith("?"):
+            return Reply(_joined(lead, CHECK))
         if self._asked_to_confirm or step is None or step.kind == "stuck":
             return Reply(_joined(lead or AGAIN, self._offer()))
         if step.kind == "call":
@@ -140,7 +144,7 @@ class Mind:
         told = [result for result in self._news if not result.serves or result is self._news[-1]]
         said = [spoken(result) for result in told if not (result.ok and step and step.kind == "call")]
         if step and step.kind in ("ask", "choose"):
-            said = [text for text in said if not text.startswith("That is done")]
+            said = [text for text in said if text not in (DONE, SORRY)]
         return " ".join(said)
 
     def _offer(self) -> str:
@@ -229,10 +233,21 @@ class Mind:
             elsewhere = True
         if value is not None and not elsewhere:
             self._goals.take(goal, step.name, value)
+            if kind == "name":
+                self._take_other_names(goal, text)
             return
         if self._switches(text) or self._goals.fill(goal, text):
             return
         self._remark = self._answer(text) or "Sorry, I did not get that."
+
+    def _take_other_names(self, goal: Goal, text: str) -> None:
+        """Take the last name too when the caller gave both at once."""
+        for name in required_of(self._goals.tools[goal.tool]):
+            schema = self._goals.schema(goal.tool, name)
+            if name not in goal.values and values.kind_of(name, schema) == "name" and "last" in name:
+                whole = values.parse("name", {}, text, today=self._goals.today, asked=True)
+                if isinstance(whole, str) and " " in whole:
+                    self._goals.take(goal, name, whole.partition(" ")[2])
 
     def _hear_choice(self, goal: Goal, step: Step, text: str) -> None:
         chosen = self._goals.choice(step.name, text)

@@ -25,6 +25,12 @@ READ_ALOUD = 4
 
 SAID_KEYS = ("say", "message", "text", "answer", "summary", "recap")
 LABEL_KEYS = ("label", "spoken", "title", "starts", "start", "when", "starts_at", "time", "date", "name", "description")
+DONE = "That is done."
+SORRY = "I am sorry, that did not work."
+FOR_THE_MODEL = re.compile(
+    r"^(ask|offer|check|look|list|call|use|tell|take|say|let|do|try|confirm|find|register|read|wait)\b|\bthe caller\b",
+    re.I,
+)
 CONFIRM = re.compile(r"confirm")
 ANY_OF_THEM = re.compile(r"\b(any|either|whichever|doesn'?t matter|earliest|soonest)\b")
 
@@ -92,8 +98,11 @@ def _records_with(data: object, key: str) -> list[Record]:
 def spoken(result: Result) -> str:
     """Return what is said of a result."""
     if not result.ok:
-        return result.message or said_in(result.data) or "I am sorry, that did not work."
-    return said_in(result.data) or rendered(result.data) or "That is done."
+        message = result.message or said_in(result.data)
+        # A refusal is written for a model: what it is told to do is not read to the caller.
+        told = [part for part in re.split(r"(?<=[.!?])\s+", message) if not FOR_THE_MODEL.search(part)]
+        return " ".join(told) or SORRY
+    return said_in(result.data) or rendered(result.data) or DONE
 
 
 def said_in(data: object) -> str:

@@ -2,17 +2,18 @@
 
 import datetime
 import re
+from itertools import pairwise
 
 from sessions_app.standin.dialogue.when import digits_of, parse_date, parse_number, parse_time
-from sessions_app.standin.dialogue.words import NO, QUESTION, STOP_WORDS, YES, listed, plain, stems, tokens
+from sessions_app.standin.dialogue.words import NO, QUESTION, STOP_WORDS, YES, listed, plain, stems, tokens, topic
 
 Schema = dict[str, object]
 Value = object
 
 MIN_PHONE_DIGITS = 7
 MAX_NAME_WORDS = 5
-FREE_KINDS = ("text", "name")
-SAID_UNASKED = ("enum", "date", "time", "date-time", "email", "phone", "name", "birth date", "number")
+FREE_KINDS = ("text", "name", "own words")
+SAID_UNASKED = ("own words", "enum", "date", "time", "date-time", "email", "phone", "name", "birth date", "number")
 """Kinds that are known by their look, so that they may be taken from words that answered no question."""
 
 OPTIONAL_KINDS = ("enum", "date", "time", "date-time", "email", "phone")
@@ -23,7 +24,7 @@ LEAD_IN = re.compile(
     r"the name is|name is|this is|it is|it's|i am|i'm|that is|that's|call me)\s+",
     re.I,
 )
-INTRODUCTION = re.compile(r"\b(?:my (?:full )?name is|the name is|this is|call me|i am called)\s+", re.I)
+INTRODUCTION = re.compile(r"\b(?:my (?:full )?name is|the name is|this is|i am called)\s+", re.I)
 NAME_ENDS = re.compile(r"\b(?:and|i|my|born|from|calling|speaking|here|date|please|with|for)\b|[,.;!?\d]", re.I)
 
 
@@ -41,11 +42,13 @@ def kind_of(name: str, schema: Schema) -> str:
     """Return what is asked for: by enum, type and format, then by the words of its name and title."""
     if choices(schema):
         return "enum"
-    kind, form = schema_type(schema), str(schema.get("format", ""))
+    kind, form = schema_type(schema), _format(schema)
     if kind in ("integer", "number"):
         return "number"
     if kind in ("boolean", "array"):
         return kind
+    if re.search(r"\bown words\b|\bin the caller's words\b", plain(str(schema.get("description", "")))):
+        return "own words"
     hint = " ".join(tokens(f"{name} {schema.get('title', '')}"))
     if form in ("email", "date-time", "time"):
         return form
@@ -68,6 +71,12 @@ def schema_type(schema: Schema) -> str:
     if isinstance(kind, list):
         return next((str(one) for one in kind if one != "null"), "string")
     return str(kind or "string")
+
+
+def _format(schema: Schema) -> str:
+    options = schema.get("anyOf")
+    either = [schema, *(options if isinstance(options, list) else [])]
+    return next((str(one["format"]) for one in either if isinstance(one, dict) and one.get("format")), "")
 
 
 def choices(schema: Schema) -> list[object]:
@@ -93,7 +102,10 @@ def parse(name: str, schema: Schema, text: str, *, today: datetime.date, asked: 
     if kind == "array":
         return _array(schema, text)
     if kind in ("date", "birth date", "date-time", "time"):
-        return _moment(kind, text, today)
+        # A birthday and the day of a visit may stand in one sentence: each clause is tried by itself too.
+        clauses = re.split(r"[,;.]\s+|\band\b", text)
+        moments = (_moment(kind, part, today) for part in (text, *clauses, *map(", ".join, pairwise(clauses))))
+        return next((moment for moment in moments if moment), None)
     if kind == "email":
         return _email(text)
     if kind == "phone":
@@ -101,6 +113,8 @@ def parse(name: str, schema: Schema, text: str, *, today: datetime.date, asked: 
         return digits if len(digits.lstrip("+")) >= MIN_PHONE_DIGITS else None
     if kind == "name":
         return _name(name, schema, text, asked=asked)
+    if kind == "own words" and not asked:
+        return topic(INTRODUCTION.sub("my name ", text))
     return text.strip() or None
 
 
@@ -118,7 +132,7 @@ def question(name: str, schema: Schema) -> str:
         return f"Yes or no: {label}?"
     if kind_of(name, schema) == "number" and label.endswith("s"):
         return f"How many {label}?"
-    whose = "your" if is_identity(name, schema) or re.search(r"reason|concern|number", label) else "the"
+    whose = "your" if is_identity(name, schema) or re.search(r"concern|number", label) else "the"
     return f"What is {whose} {label}?"
 
 
@@ -185,6 +199,8 @@ def _name(name: str, schema: Schema, text: str, *, asked: bool) -> Value:
     if not words or len(words) > MAX_NAME_WORDS or (len(words) == 1 and YES.fullmatch(plain(words[0]))):
         return None
     unlikely = sum(word.lower() in STOP_WORDS for word in words)
+    if words[0].lower() in STOP_WORDS - {"will"}:
+        return None
     if not introduced and (unlikely > 1 or (unlikely and len(words) > MAX_NAME_WORDS - 2)):
         return None  # a sentence, not a name
     if " ".join(words).islower():

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from sessions_app.standin.dialogue import when
+
 _STOP = """
 a about after all also am an and any anything are as at be been before but by can could did do does doing done
 for from get give go had has have he hello her hers hey hi him his how i i'd i'll i'm i've if in into is it it's
@@ -29,12 +31,23 @@ SYNONYMS = (
 MIN_STEM = 3
 NAME_WEIGHT = 2.0
 CHOICE_WEIGHT = 1.1
-TOOL_THRESHOLD = 1.0
+TOOL_THRESHOLD = 0.99
+"""One word that only this tool has is enough."""
+
 WHOLE_THRESHOLD = 0.5
 """Enough when every word of the caller's is the tool's."""
 
 SENTENCE_THRESHOLD = 0.4
 LABEL_WORDS = 4
+TOPIC_WORDS = 4
+TIME_WORDS = frozenset(
+    [*(day for day in when.WEEKDAYS), *when.MONTHS, *when.UNITS, *when.TENS, *when.ORDINALS]
+    + "tomorrow today tonight next week month morning afternoon evening noon am pm half past quarter oclock day".split()
+)
+POLITE = frozenset(
+    ["good", "bye", "goodbye", "hear", "see", "come", "help", "hoping", "looking", "set", "name", "born"]
+)
+NAMED = re.compile(r"\bmy (?:full )?name(?: is|'s)? \w+(?: \w+)?(?= and\b|[,.]|$)")
 
 YES = re.compile(
     r"\b(yes|yeah|yep|yup|correct|sure|absolutely|definitely|perfect|that'?s right|that is right|sounds good|"
@@ -127,9 +140,23 @@ def choice_words(tool: dict[str, object]) -> list[str]:
     """Return the enumerated values that a tool takes."""
     choices: list[str] = []
     for schema in properties_of(tool).values():
-        values = schema.get("enum")
-        choices += [str(value) for value in values] if isinstance(values, list) else []
+        either = schema.get("anyOf")
+        for one in [schema, *(either if isinstance(either, list) else [])]:
+            values = one.get("enum") if isinstance(one, dict) else None
+            choices += [str(value) for value in values] if isinstance(values, list) else []
     return choices
+
+
+def topic(text: str) -> str | None:
+    """Return what a request is about in the caller's own words: `cleaning` of `I would like to book a cleaning`."""
+    run: list[str] = []
+    for word in tokens(NAMED.sub("", plain(text))):
+        if word in STOP_WORDS or word in TIME_WORDS or word[0].isdigit() or stem(word) in _CANONICAL or word in POLITE:
+            if run:
+                break
+            continue
+        run.append(word)
+    return " ".join(run[:TOPIC_WORDS]) or None
 
 
 def best_sentence(text: str, instructions: str) -> str | None:

@@ -340,7 +340,7 @@ def test_refusal_that_names_another_tool_runs_it_and_tries_again():
 def test_tool_that_never_succeeds_is_not_called_without_end():
     talk = Talk([function("open_gate", "Open the gate.")], backend=lambda name, args: error("stuck", "It is stuck."))
 
-    assert talk.say("open the gate") == "It is stuck."
+    assert talk.say("open the gate").startswith("It is stuck. Could you check that for me")
     assert len(talk.calls) == 1
 
 
