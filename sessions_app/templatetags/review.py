@@ -26,6 +26,12 @@ def clock(milliseconds: int | None) -> str:
 
 
 @register.filter
+def precise_clock(milliseconds: int) -> str:
+    """1:23.456"""
+    return f"{clock(milliseconds)}.{milliseconds % 1000:03}"
+
+
+@register.filter
 def seconds(milliseconds: int | None) -> str:
     if milliseconds is None:
         return ""
