@@ -43,7 +43,9 @@ def talk(request: HttpRequest, public_name: str) -> HttpResponse:
     context = {"agent": agent, "clinic": clinic, "hours": opening_hours(clinic)}
     if agent.paused:
         return render(request, "sessions_app/talk_paused.html", context)
-    response = render(request, "sessions_app/talk.html", context | {"page": page_settings(agent), "texts": texts(agent)})
+    response = render(
+        request, "sessions_app/talk.html", context | {"page": page_settings(agent), "texts": texts(agent)}
+    )
     response.headers["Permissions-Policy"] = PERMISSIONS_POLICY_WITH_MICROPHONE
     response.headers["Cache-Control"] = "no-cache"
     return response

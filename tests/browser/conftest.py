@@ -101,6 +101,11 @@ async def page(context: BrowserContext, talk_page: str) -> AsyncIterator[Page]:
     assert faults == []
 
 
+async def status(page: Page, name: str) -> None:
+    """Wait until the page shows a state."""
+    await page.wait_for_selector(f"body[data-status={name}]")
+
+
 def is_fault(text: str) -> bool:
     return "Content Security Policy" in text or "Error:" in text
 
@@ -124,10 +129,10 @@ SESSION_CREATED = {"type": "session.created", "session": {"type": "realtime", "i
 
 
 def tone(duration_ms: int, *, hertz: int = 440) -> bytes:
-    """PCM16 at 24 kHz that differs from sample to sample, full scale and both signs included."""
+    """PCM16 at 24 kHz that begins and ends with a sound, full scale and both signs included."""
     count = duration_ms * 24
     samples = [round(20000 * math.sin(2 * math.pi * hertz * n / 24000)) for n in range(count)]
-    samples[0:3] = [32767, -32768, -1]
+    samples[0:3], samples[-1] = [32767, -32768, -1], 1
     return struct.pack(f"<{count}h", *samples)
 
 

@@ -151,7 +151,9 @@ async def serve(server: FakeServer) -> AsyncIterator[FakeServer]:
     """Serve on a free port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     server.port = listener.getsockname()[1]
-    config = uvicorn.Config(server, lifespan="off", log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        server, lifespan="off", log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
     uvicorn_server = uvicorn.Server(config)
     task = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))
     try:

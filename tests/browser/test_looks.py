@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
-from tests.browser.conftest import SESSION_CREATED, done, reply, tone
+from tests.browser.conftest import SESSION_CREATED, done, reply, status, tone
 from tests.browser.fake_server import Caller, FakeServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
@@ -51,12 +51,7 @@ def said(item: str, text: str, previous: str | None = None) -> list[dict[str, An
     ]
 
 
-async def status(page: Page, name: str) -> None:
-    await page.wait_for_selector(f"body[data-status={name}]")
-
-
-@pytest.mark.parametrize(("width", "height"), [(1280, 860), (390, 844), (320, 640)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 860, "light"), (390, 844, "light"), (320, 640, "dark")])
 async def test_every_state_is_accessible_and_fits(
     page: Page, server: FakeServer, tmp_path: Path, width: int, height: int, scheme: Any
 ) -> None:
@@ -94,12 +89,12 @@ async def test_every_state_is_accessible_and_fits(
     await caller.send({"type": "frontdesk.confirm_closed", "token": "t1", "answer": "yes"})
     await caller.send({"type": "frontdesk.card", "lines": LINES})
     await page.click("#mute")
-    await page.click("summary")
+    await page.click(".settings summary")
     await page.check("#push-to-talk")
     await page.wait_for_selector(".caption-card")
     await see("07-card-push-to-talk")
     await page.click("#switch-mode")
-    await page.click("summary")
+    await page.click(".settings summary")
     await page.fill("#message", "What does it cost?")
     await page.press("#message", "Enter")
     await see("08-text")
@@ -115,7 +110,9 @@ async def test_every_state_is_accessible_and_fits(
     assert faults == []
 
 
-async def test_a_refused_microphone_page_is_accessible(page: Page, tmp_path: Path, refuse_microphone: Callable[..., Any]) -> None:
+async def test_a_refused_microphone_page_is_accessible(
+    page: Page, tmp_path: Path, refuse_microphone: Callable[..., Any]
+) -> None:
     await refuse_microphone("NotAllowedError")
     await page.click("#start-voice")
     await status(page, "error")

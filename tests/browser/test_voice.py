@@ -1,4 +1,4 @@
-"""A call by voice on the talk page, in Chromium, with the browser's own fake microphone."""
+"""A call by voice on the talk page, in Chromium, with the browser's own fake microphone, which beeps."""
 
 from __future__ import annotations
 
@@ -11,23 +11,253 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.conftest import done, reply, tone
-from tests.browser.fake_server import Caller, FakeServer
+from tests.browser.conftest import done, reply, status, tone
+from tests.browser.fake_server import PATIENCE_S, Caller, FakeServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 Begin = Callable[..., Any]
 
 AUDIO = "input_audio_buffer.append"
+SPEECH = {"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "item_9"}
+PLAYBACK = "frontdesk.playback"
 
 
-async def test_a_tap_starts_a_call_whose_sound_arrives_in_frames_of_40_ms(
-    page: Page, server: FakeServer, begin: Begin
-) -> None:
+def samples(frames: list[bytes]) -> list[int]:
+    return [sample for (sample,) in struct.iter_unpack("<h", b"".join(frames))]
+
+
+async def heard(page: Page) -> list[int]:
+    """Return what came out of the speaker, without the silence around it."""
+    everything: list[int] = await page.evaluate("window.heard")
+    sounding = [at for at, sample in enumerate(everything) if sample]
+    return everything[sounding[0] : sounding[-1] + 1] if sounding else []
+
+
+async def played_out(caller: Caller, item: str, duration_ms: int) -> None:
+    """Wait until the page says that an item was heard to its end."""
+    while (await caller.next(PLAYBACK)) != {"type": PLAYBACK, "item_id": item, "played_ms": duration_ms}:
+        pass
+
+
+async def levels_of(page: Page, *, count: int) -> set[float]:
+    """Return so many different levels as the meter has shown."""
+    levels: set[float] = set()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(levels) < count:
+            level = await page.evaluate("document.getElementById('meter').style.getPropertyValue('--level')")
+            levels.add(float(level or 0))
+    return levels
+
+
+async def live_tracks(page: Page) -> list[str]:
+    states: list[str] = await page.evaluate("window.tracks.map((track) => track.readyState)")
+    return states
+
+
+async def test_a_tap_starts_a_call_whose_sound_arrives_in_frames_of_40_ms(begin: Begin) -> None:
     caller: Caller = await begin()
 
     frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(30)]
 
     assert {len(frame) for frame in frames} == {1920}
-    assert max(abs(sample) for frame in frames for (sample,) in struct.iter_unpack("<h", frame)) > 1000
+    assert max(map(abs, samples(frames))) > 1000
     assert caller.subprotocols == ["realtime", "frontdesk", "openai-insecure-api-key.ek_1"]
     assert caller.query == "model=lexi"
+
+
+async def test_no_sound_leaves_before_the_session_stands(page: Page, server: FakeServer) -> None:
+    await page.click("#start-voice")
+    caller = await server.caller()
+    await levels_of(page, count=3)
+
+    assert caller.received == []
+
+
+async def test_sound_is_played_bit_for_bit_and_counted_to_its_end(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    pcm = tone(1500)
+
+    await caller.send(*reply("item_1", "Hello", pcm), *done("item_1", "Hello"))
+    await played_out(caller, "item_1", 1500)
+
+    reports = [event["played_ms"] for event in caller.received if event["type"] == PLAYBACK]
+    assert await heard(page) == samples([pcm])
+    assert reports == sorted(reports)
+    assert 6 <= len(reports) <= 10
+
+
+async def test_interruption_silences_at_once_and_drops_what_is_still_to_come(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.send(*reply("item_1", "One two three four", tone(4000)))
+    await caller.next(PLAYBACK)
+
+    await caller.send(SPEECH, *reply("item_1", " five", tone(1000))[4:])
+    await status(page, "listening")
+    cut = (await caller.next(PLAYBACK))["played_ms"]
+    answer = tone(300, hertz=880)
+    await caller.send({**SPEECH, "type": "input_audio_buffer.speech_stopped", "audio_end_ms": 900})
+    await caller.send(*reply("item_2", "Yes", answer, response="resp_2"), *done("item_2", "Yes", response="resp_2"))
+    await played_out(caller, "item_2", 300)
+
+    sound = await heard(page)
+    first = sound[: -len(samples([answer]))]
+    last_of_first = max(at for at, sample in enumerate(first) if sample)
+    assert 200 <= cut < 4000
+    assert abs(last_of_first // 24 - cut) <= 1
+    assert sound[-300 * 24 :] == samples([answer])
+    assert "conversation.item.truncate" not in caller.kinds()
+    assert "response.cancel" not in caller.kinds()
+    assert await page.locator(".caption-agent del").first.text_content() != ""
+
+
+async def test_mute_keeps_the_sound_in_the_browser_while_the_receptionist_is_heard(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    await page.click("#mute")
+    await status(page, "muted")
+    # A reply is heard meanwhile: more than a second in which a frame would have come.
+    frames = caller.kinds().count(AUDIO)
+    await caller.send(*reply("item_1", "Hello", tone(1200)), *done("item_1", "Hello"))
+    await played_out(caller, "item_1", 1200)
+
+    assert caller.kinds().count(AUDIO) - frames <= 1  # one may have been on its way
+    assert len(await heard(page)) == 1200 * 24
+    assert await page.get_attribute("#mute", "aria-pressed") == "true"
+
+    await page.click("#mute")
+    await caller.next(AUDIO)
+
+
+async def test_volume_changes_the_receptionist_and_not_the_microphone(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.fill("#volume", "0")
+    await caller.send(*reply("item_1", "Hello", tone(400)), *done("item_1", "Hello"))
+    await played_out(caller, "item_1", 400)
+
+    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(20)]
+
+    assert await heard(page) == []
+    assert max(map(abs, samples(frames))) > 1000
+    assert await page.evaluate("JSON.parse(localStorage['frontdesk.preferences']).volume") == 0
+
+
+async def test_push_to_talk_sends_only_while_held_and_asks_for_an_answer(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    update = await caller.next("session.update")
+    await page.focus("#status")
+    before = len(caller.received)
+
+    await page.keyboard.down("Space")
+    await caller.next("input_audio_buffer.clear")
+    for _ in range(10):
+        await caller.next(AUDIO)
+    await page.keyboard.up("Space")
+    await caller.next("response.create")
+
+    kinds = caller.kinds()[before:]
+    tail = [kind for kind in kinds if kind != AUDIO]
+    assert update["session"] == {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    assert [kind for kind in kinds[: kinds.index("input_audio_buffer.clear")] if kind == AUDIO][2:] == []
+    assert tail == ["input_audio_buffer.clear", "input_audio_buffer.commit", "response.create"]
+    assert kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
+
+
+async def test_push_to_talk_cuts_a_reply_off_by_hand(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    await caller.send(*reply("item_1", "One two three four", tone(4000)))
+    await caller.next(PLAYBACK)
+
+    await page.dispatch_event("#hold", "pointerdown", {"pointerId": 1, "bubbles": True})
+    cancel = await caller.next("response.cancel")
+    truncate = await caller.next("conversation.item.truncate")
+
+    assert cancel["response_id"] == "resp_1"
+    assert (truncate["item_id"], truncate["content_index"]) == ("item_1", 0)
+    assert 200 <= truncate["audio_end_ms"] < 4000
+
+
+async def test_goodbye_is_heard_to_its_end_before_the_call_is_taken_down(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    pcm = tone(1500)
+    await caller.send(*reply("item_1", "Goodbye", pcm), *done("item_1", "Goodbye"))
+    await caller.send({"type": "frontdesk.ended", "reason": "goodbye", "reference": "7K4Q"})
+    await caller.close(1000)
+
+    await status(page, "ended")
+
+    assert await heard(page) == samples([pcm])
+    assert await live_tracks(page) == ["ended"]
+    assert await page.text_content("#ended-title") == "Thank you for calling"
+    assert await page.text_content("#ended .reference-text") == "7K4Q"
+
+
+@pytest.mark.parametrize("end", ["button", "server", "lost", "restart", "reload"])
+async def test_microphone_is_given_back_on_every_way_out(page: Page, begin: Begin, end: str) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    ways: dict[str, Callable[[], Any]] = {
+        "button": lambda: page.click("#end"),
+        "server": lambda: caller.send({"type": "frontdesk.ended", "reason": "time_limit", "reference": "7K4Q"}),
+        "lost": lambda: caller.close(4500),
+        "restart": lambda: caller.close(1012),
+        "reload": lambda: page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide'))"),
+    }
+
+    await ways[end]()
+    await page.wait_for_selector("body[data-status=ended], body[data-status=error]")
+
+    assert await live_tracks(page) == ["ended"]
+    assert await caller.code() in (1000, 4500, 1012)
+
+
+async def test_a_microphone_that_is_pulled_out_turns_the_call_into_text(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+
+    await page.evaluate("window.tracks[0].dispatchEvent(new Event('ended'))")
+    update = await caller.next("session.update")
+
+    assert update["session"] == {"type": "realtime", "output_modalities": ["text"]}
+    assert await page.text_content("#hint") == "Your microphone was disconnected. You can go on by typing."
+
+
+async def test_a_message_typed_into_a_spoken_reply_takes_the_turn(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.send(*reply("item_1", "One two three four", tone(4000)))
+    await caller.next(PLAYBACK)
+    before = len(caller.received)
+
+    await page.fill("#message", "Wait")
+    await page.press("#message", "Enter")
+    await caller.next("response.create")
+
+    told = [kind for kind in caller.kinds()[before:] if kind not in (AUDIO, PLAYBACK)]
+    assert told == ["response.cancel", "conversation.item.truncate", "conversation.item.create", "response.create"]
+
+
+async def test_leaving_during_a_call_asks_and_a_hidden_tab_says_how_it_stands(page: Page, begin: Begin) -> None:
+    await begin()
+
+    asked = await page.evaluate("!window.dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+    await page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: true}); document.dispatchEvent(new Event('visibilitychange'))"
+    )
+
+    assert asked is True
+    assert await page.title() in (
+        "Listening · Talk to Lexi · Barton Dental",
+        "One moment… · Talk to Lexi · Barton Dental",
+    )
+
+
+async def test_the_meter_moves_with_the_microphone(page: Page, begin: Begin) -> None:
+    await begin()
+
+    levels = await levels_of(page, count=5)
+
+    assert max(levels) > 0.1

@@ -11,12 +11,17 @@ export class CaptionView {
     this.following = true;
     scroll.addEventListener("scroll", () => this.noteScroll());
     toNewest.addEventListener("click", () => this.follow());
+    new ResizeObserver(() => this.keepUp()).observe(scroll); // a recap takes its room from here
   }
 
   render(lines) {
     const kept = new Set(lines.map((line) => line.id));
     for (const [id, row] of this.rows) if (!kept.has(id)) this.remove(id, row);
     lines.forEach((line, position) => this.place(line, position));
+    this.keepUp();
+  }
+
+  keepUp() {
     if (this.following) this.scroll.scrollTop = this.scroll.scrollHeight;
     this.toNewest.hidden = this.following;
   }
@@ -58,16 +63,20 @@ export class CaptionView {
     return [heading, element("dl", { class: "facts-list" }, ...factRows(rows))];
   }
 
+  /** Only the reader's own scrolling stops the following: room that shrinks scrolls too. */
   noteScroll() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroll;
+    if (clientHeight !== this.height) {
+      this.height = clientHeight;
+      return this.keepUp();
+    }
     this.following = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     this.toNewest.hidden = this.following;
   }
 
   follow() {
     this.following = true;
-    this.scroll.scrollTop = this.scroll.scrollHeight;
-    this.toNewest.hidden = true;
+    this.keepUp();
     this.scroll.focus();
   }
 }

@@ -30,6 +30,7 @@ export class View {
   }
 
   renderStage(state) {
+    if (byId("captions").parentElement.id !== "scroll") byId("scroll").append(byId("captions"));
     const live = state.phase === "live";
     const voice = state.mode === "voice";
     setText(byId("status"), statusText(state, this.texts));
@@ -69,6 +70,9 @@ export class View {
     const { title, text } = endedText(state, this.texts);
     setText(byId("ended-title"), title);
     setText(byId("ended-text"), text);
+    const words = byId("captions");
+    byId("kept-words").hidden = words.children.length === 0;
+    if (words.parentElement.id === "scroll") byId("kept-words").append(words);
   }
 
   renderRecap({ recap }) {

@@ -14,10 +14,10 @@ export function statusText(state, texts) {
 export function hintText(state, texts) {
   if (state.phase === "closing") return texts.hint.closing;
   if (state.hint) return texts.hint[state.hint] ?? texts.problem[state.hint]?.title ?? "";
-  if (status(state) === "speaking" && state.mode === "voice" && inCall(state)) {
-    return state.muted && !state.pushToTalk ? texts.status.muted : texts.hint.interrupt;
-  }
-  return "";
+  if (!inCall(state) || state.mode === "text") return "";
+  const now = status(state);
+  if (state.muted && !state.pushToTalk) return now === "muted" ? "" : texts.status.muted;
+  return now === "speaking" ? texts.hint.interrupt : "";
 }
 
 export function endedText(state, texts) {
