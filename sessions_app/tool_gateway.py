@@ -114,7 +114,12 @@ def _run(
     if spec.recap is not None and not function_call.commit:
         return _asked(spec.recap(context, arguments), trace_id)
     with transaction.atomic():
-        outcome = spec.handler(context, arguments)
+        try:
+            outcome = spec.handler(context, arguments)
+        except ToolError as error:
+            # A refusal is an answer: what the handler noted on the way stays (a failed attempt to be recognised,
+            # a task for staff). Rolled back, a caller could guess for ever.
+            return _failed(error, trace_id)
         if outcome.patient_id is not None:
             CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
     return _succeeded(outcome, trace_id, committed=spec.writes)

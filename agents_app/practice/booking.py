@@ -267,14 +267,24 @@ def _taken(clinic: Clinic, ref: SlotRef, *, now: datetime) -> SlotTaken:
 
 def _verified(written: Appointment, by: By) -> Appointment:
     """Return the row as it stands in the database now. Raises NotVerified when it is another than was written."""
-    row = Appointment.objects.select_related("provider", "visit_type", "patient").filter(pk=written.pk).first()
-    fields = ("clinic_id", "patient_id", "provider_id", "operatory_id", "visit_type_id", "starts", "ends", "status")
-    held = row is not None and row.claims.count() == _claims_due(row)
-    if row is None or not held or any(getattr(row, name) != getattr(written, name) for name in fields):
+    try:
+        with transaction.atomic():
+            row = _reread(written)
+    except DatabaseError:  # it was written, so it may not be called undone
+        row = None
+    if row is None:
         text = f"{written.reference}: what was read back differs from what was written. Please check the diary."
         leave_task(clinic=written.clinic, kind=Task.Kind.CHECK, text=text, call_id=by.call_id, patient=written.patient)
         raise NotVerified
     return row
+
+
+def _reread(written: Appointment) -> Appointment | None:
+    row = Appointment.objects.select_related("provider", "visit_type", "patient").filter(pk=written.pk).first()
+    fields = ("clinic_id", "patient_id", "provider_id", "operatory_id", "visit_type_id", "starts", "ends", "status")
+    if row is None or any(getattr(row, name) != getattr(written, name) for name in fields):
+        return None
+    return row if row.claims.count() == _claims_due(row) else None
 
 
 def _claims_due(row: Appointment) -> int:

@@ -18,13 +18,15 @@ from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, tool
 
 LISTED_MAX = 10
 
+_IDENTIFIED_FIRST = "The caller must be identified first, with find_patient, or with register_patient when new."
+
 SlotId = Annotated[
     str,
     Field(
         min_length=1,
         max_length=80,
         title="Appointment time",
-        description="The slot_id of the free time that the caller chose among those offered",
+        description="The slot_id that find_slots returned for the time the caller chose",
     ),
 ]
 
@@ -62,9 +64,11 @@ def recap_booking(context: ToolContext, arguments: BookAppointment) -> Recap:
 
 @tool(
     "book_appointment",
-    "Book an appointment for the caller, such as a cleaning, at one of the free times that were offered.",
+    f"Book an appointment for the caller, such as a cleaning or a check-up. {_IDENTIFIED_FIRST}",
     BookAppointment,
     recap=recap_booking,
+    working="Booking your appointment",
+    outcome="booked",
 )
 @sayable
 def book_appointment(context: ToolContext, arguments: BookAppointment) -> ToolOutcome:
@@ -78,7 +82,12 @@ def book_appointment(context: ToolContext, arguments: BookAppointment) -> ToolOu
     return ToolOutcome({**_data(context, row), "say": say}, card=_card(context, row, _("Booked")), filled=filled)
 
 
-@tool("list_appointments", "List the caller's own appointments that are still to come.", NoArguments)
+@tool(
+    "list_appointments",
+    f"List the caller's own appointments that are still to come. {_IDENTIFIED_FIRST}",
+    NoArguments,
+    working="Looking at your appointments",
+)
 @sayable
 def list_appointments(context: ToolContext, arguments: NoArguments) -> ToolOutcome:
     rows = Appointment.objects.filter(clinic=context.clinic, patient=identified(context)).upcoming(context.now)
@@ -115,9 +124,11 @@ def recap_move(context: ToolContext, arguments: RescheduleAppointment) -> Recap:
 
 @tool(
     "reschedule_appointment",
-    "Reschedule: move one of the caller's appointments to another free time.",
+    f"Reschedule: move or change one of the caller's appointments to another free time. {_IDENTIFIED_FIRST}",
     RescheduleAppointment,
     recap=recap_move,
+    working="Moving your appointment",
+    outcome="rescheduled",
 )
 @sayable
 def reschedule_appointment(context: ToolContext, arguments: RescheduleAppointment) -> ToolOutcome:
@@ -155,7 +166,14 @@ def recap_cancellation(context: ToolContext, arguments: CancelAppointment) -> Re
     )
 
 
-@tool("cancel_appointment", "Cancel one of the caller's appointments.", CancelAppointment, recap=recap_cancellation)
+@tool(
+    "cancel_appointment",
+    f"Cancel one of the caller's appointments. {_IDENTIFIED_FIRST}",
+    CancelAppointment,
+    recap=recap_cancellation,
+    working="Cancelling your appointment",
+    outcome="cancelled",
+)
 @sayable
 def cancel_appointment(context: ToolContext, arguments: CancelAppointment) -> ToolOutcome:
     row = booking.cancel(

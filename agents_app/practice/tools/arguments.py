@@ -35,9 +35,7 @@ Day = Annotated[date, BeforeValidator(_iso_date)]
 Clock = Annotated[time, BeforeValidator(_iso_time)]
 AppointmentId = Annotated[
     int,
-    Field(
-        ge=1, le=BIGGEST_ID, title="Appointment", description="The appointment_id of one of the caller's appointments"
-    ),
+    Field(ge=1, le=BIGGEST_ID, title="Appointment", description="The appointment_id that list_appointments returned"),
 ]
 
 

@@ -29,7 +29,7 @@ def identified(context: ToolContext) -> Patient:
     if patient is None:
         raise ToolError(
             "patient_not_identified",
-            _("To do that I need your full name and your date of birth first."),
+            _("To do that I need your full name and your date of birth first. Use find_patient."),
         )
     return patient
 

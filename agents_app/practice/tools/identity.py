@@ -53,6 +53,7 @@ class RegisterPatient(Arguments):
     "find_patient",
     "Look up who is calling in the patient records, by full name and date of birth, or phone and date of birth.",
     FindPatient,
+    working="Looking up your record",
 )
 def find_patient(context: ToolContext, arguments: FindPatient) -> ToolOutcome:
     details = _details(context, arguments)
@@ -100,7 +101,11 @@ def recap_registration(context: ToolContext, arguments: RegisterPatient) -> Reca
 
 
 @tool(
-    "register_patient", "Register the caller as a new patient of the clinic.", RegisterPatient, recap=recap_registration
+    "register_patient",
+    "Register the caller as a new patient of the clinic.",
+    RegisterPatient,
+    recap=recap_registration,
+    working="Registering you",
 )
 def register_patient(context: ToolContext, arguments: RegisterPatient) -> ToolOutcome:
     details = _details(context, arguments)

@@ -65,6 +65,8 @@ def recap_message(context: ToolContext, arguments: TakeMessage) -> Recap:
     "Take a message for the team, or a request to be called back, when something cannot be done in this call.",
     TakeMessage,
     recap=recap_message,
+    working="Leaving your message",
+    outcome="message",
 )
 def take_message(context: ToolContext, arguments: TakeMessage) -> ToolOutcome:
     name, phone = _checked(arguments)

@@ -30,7 +30,7 @@ class FindSlots(Arguments):
         str,
         Field(
             min_length=1,
-            max_length=80,
+            max_length=200,
             title="Reason for the visit",
             description="The kind of visit in the caller's words, such as cleaning",
         ),
@@ -65,6 +65,7 @@ class _Search:
     "find_slots",
     "Find free appointment times for a kind of visit: what is available, on which day, with which provider.",
     FindSlots,
+    working="Looking for free times",
 )
 @sayable
 @booking.fails_closed

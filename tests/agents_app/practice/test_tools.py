@@ -64,7 +64,7 @@ def test_definition_is_strict_bounded_and_worded_for_people(name: str) -> None:
         ("find_patient", {**ANN, "date_of_birth": "631152000"}),
         ("find_patient", {**ANN, "first_name": 5}),
         ("find_patient", {"first_name": "Ann", "last_name": "Lee"}),
-        ("find_slots", {"visit_type": "x" * 81}),
+        ("find_slots", {"visit_type": "x" * 201}),
         ("find_slots", {"visit_type": "cleaning", "day_part": "night"}),
         ("find_slots", {"visit_type": "cleaning", "around": "25:00"}),
         ("cancel_appointment", {"appointment_id": "7"}),
