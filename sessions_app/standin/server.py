@@ -16,7 +16,7 @@ from websockets.http11 import Request as HandshakeRequest
 
 from sessions_app.standin.calls import Calls
 from sessions_app.standin.faults import Faults
-from sessions_app.standin.hearing import Deaf, Hearing
+from sessions_app.standin.hearing import Hearing, best_ear
 from sessions_app.standin.keys import KeyRing
 from sessions_app.standin.leg import Leg
 from sessions_app.standin.rest import Answer, Request, Rest, error_answer, json_answer
@@ -60,7 +60,7 @@ class Standin:
         self.sessions: deque[Session] = deque(maxlen=SESSIONS_KEPT)
         self.port = 0
         voice = best_voice(speech=speech)
-        self._hearing: Hearing = Deaf()
+        self._hearing: Hearing = best_ear(speech=speech)
         self._engine = Engine(self.faults, voice, self._hearing)
         self._keys = KeyRing(key)
         self._calls = Calls()
@@ -89,6 +89,7 @@ class Standin:
 
     async def aclose(self) -> None:
         self._calls.hang_up_all()
+        await self._hearing.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -146,6 +146,7 @@ class Session:
             self.emit("session.updated", session=self.configuration)
 
     def _on_input_audio_buffer_append(self, event: Json) -> None:
+        self._engine.hearing.warm_up()
         self._turns.append(event.get("audio"))
         while notice := self._turns.next_notice():
             if notice == "started":
@@ -210,8 +211,8 @@ class Session:
         self._tasks.start(self._hear(item, pcm))
 
     async def _hear(self, item: Item, pcm: bytes) -> None:
-        phrases = vocabulary(self.configuration["instructions"], self.configuration["tools"])
-        words = await self._engine.hearing.recognise(pcm, phrases=phrases) if pcm else ""
+        likely = vocabulary([tool for tool in self.configuration["tools"] if tool["type"] == "function"])
+        words = await self._engine.hearing.recognise(pcm, likely) if pcm else ""
         async with self._stage.heard:
             item.heard, item.deaf = words or "", words is None
             self._stage.heard.notify_all()

@@ -2,6 +2,6 @@
 
 from sessions_app.standin.dialogue.mind import decide
 from sessions_app.standin.dialogue.scene import Reply, Scene
-from sessions_app.standin.dialogue.vocabulary import vocabulary
+from sessions_app.standin.dialogue.vocabulary import Vocabulary, vocabulary
 
-__all__ = ["Reply", "Scene", "decide", "vocabulary"]
+__all__ = ["Reply", "Scene", "Vocabulary", "decide", "vocabulary"]

@@ -10,6 +10,20 @@ from typing import Any
 
 from sessions_app.standin.dialogue import values
 from sessions_app.standin.dialogue.goals import Goal, Goals, Step
+from sessions_app.standin.dialogue.phrases import (
+    AGAIN,
+    CANNOT_HEAR,
+    CHECK,
+    GIVE_UP,
+    GOODBYE_WORDS,
+    HELP,
+    LEFT_ALONE,
+    NOT_HEARD,
+    WAIT,
+    WHAT_TO_CHANGE,
+    WHICH,
+    YES_OR_NO,
+)
 from sessions_app.standin.dialogue.results import DONE, SORRY, Record, Result, read_output, rendered, spoken
 from sessions_app.standin.dialogue.scene import Reply, Scene
 from sessions_app.standin.dialogue.when import parse_date
@@ -40,18 +54,6 @@ MAX_YES_WORDS = 12
 SURE_WORDS = 2
 """So many words must point elsewhere before a question under way is left for them."""
 
-WAIT = "One moment, please."
-AGAIN = "I am sorry, could you say that again?"
-NOT_HEARD = "Sorry, I did not catch that. Could you say it again?"
-CANNOT_HEAR = "I am sorry, speech is not understood here. Please type what you would like."
-HELP = "How can I help you?"
-WHAT_TO_CHANGE = "What would you like to change?"
-CHECK = "Could you check that for me, or tell me what you would like instead?"
-WHICH = "Which one would you like?"
-YES_OR_NO = "Shall I go ahead? Please say yes or no."
-LEFT_ALONE = "All right, I have left that. Is there anything else I can do for you?"
-GOODBYE_WORDS = "Thank you for calling. Goodbye."
-GIVE_UP = "I am sorry, I cannot get further with that."
 OTHER_CHOICE = re.compile(r"\b(time|day|date|slot|another|other|different|later|earlier)\b")
 
 

@@ -40,10 +40,8 @@ WHOLE_THRESHOLD = 0.5
 SENTENCE_THRESHOLD = 0.4
 LABEL_WORDS = 4
 TOPIC_WORDS = 4
-TIME_WORDS = frozenset(
-    [*(day for day in when.WEEKDAYS), *when.MONTHS, *when.UNITS, *when.TENS, *when.ORDINALS]
-    + "tomorrow today tonight next week month morning afternoon evening noon am pm half past quarter oclock day".split()
-)
+_TIME = "tomorrow today tonight next week month morning afternoon evening noon am pm half past quarter oclock day"
+TIME_WORDS = frozenset([*_TIME.split(), *when.WEEKDAYS, *when.MONTHS, *when.UNITS, *when.TENS, *when.ORDINALS])
 POLITE = frozenset(
     ["good", "bye", "goodbye", "hear", "see", "come", "help", "hoping", "looking", "set", "name", "born"]
 )
