@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import Any
 
 import django
+import pytest
 
 os.environ.setdefault("DEBUG", "true")
 os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
+
+
+@pytest.fixture(autouse=True)
+def _fast_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -36,7 +36,8 @@ class Call:
         return [*ending.ready(self._state, at), *caller_side.catch_up(self._state, at)]
 
     def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
-        return caller_side.on_caller(self._state, event, self._at(now))
+        at = self._at(now)
+        return caller_side.on_caller(self._state, event, at) + ending.finished(self._state, at)
 
     def refused(self, refusal: said.Refused, *, now: float) -> list[Effect]:
         """The caller said what it may not: it is told, and the call goes on."""
@@ -47,7 +48,8 @@ class Call:
 
     def caller_left(self, *, now: float, ended: bool) -> list[Effect]:
         """The caller's socket is gone; `ended` when it said so itself (close 1000)."""
-        return ending.caller_left(self._state, self._at(now), ended=ended)
+        at = self._at(now)
+        return ending.caller_left(self._state, at, ended=ended) + ending.finished(self._state, at)
 
     def from_model(self, event: events.ServerEvent, *, now: float) -> list[Effect]:
         at = self._at(now)
@@ -56,7 +58,7 @@ class Call:
         if isinstance(event, events.SessionUpdated) and self._state.life.state == "connecting":
             noted = model_side.on_event(self._state, event, at)
             return [*noted, *self.model_ready(now=now)]
-        return model_side.on_event(self._state, event, at)
+        return model_side.on_event(self._state, event, at) + ending.finished(self._state, at)
 
     def malformed(self, *, now: float) -> list[Effect]:
         """A frame of the model's side could not be read: it is counted, and the call goes on."""

@@ -273,7 +273,8 @@ def _transcript_done(state: CallState, event: events.TranscriptDone, at: int) ->
 
 
 def _text_done(state: CallState, event: events.TextDone, at: int) -> list[Effect]:
-    return _output(state, event, at) + _agent_said(state, event.item_id, event.text, at)
+    written = state.save(*state.transcript.change(event.item_id, source="text"))
+    return _output(state, event, at) + written + _agent_said(state, event.item_id, event.text, at)
 
 
 _REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[Effect]]] = {

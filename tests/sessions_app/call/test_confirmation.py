@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import pytest
+
+from sessions_app.call.confirmation import Confirmation, Decision, Pending, Verdict, holds, judge
+
+QUESTION = "I will book a cleaning for Ann Lee on Thursday, November 26 at 10:30 AM. Shall I go ahead?"
+
+
+def asked(**fields: object) -> Confirmation:
+    """A recap that was said with every value and heard at 1000 ms."""
+    confirmation = Confirmation()
+    pending = Pending("t1", "book", "v1", QUESTION, ("cleaning", "10:30 AM"))
+    confirmation.begin(pending)
+    confirmation.recap_begun("resp_recap")
+    confirmation.recap_said(QUESTION)
+    confirmation.recap_heard(1000)
+    for name, value in fields.items():
+        setattr(pending, name, value)
+    return confirmation
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Yes.", "yes please", "Yeah, that's right.", "OK, go ahead!", "Sure, sounds good, thank you", "Yes, at 10:30 am"],
+)
+def test_plain_yes_is_yes(text: str):
+    assert judge(text, question=QUESTION) is Verdict.YES
+
+
+@pytest.mark.parametrize(
+    "text", ["No.", "No thanks, not that one", "Yes, but change the time", "Wait", "don't", "actually, Friday", "cancel"]
+)
+def test_refusing_word_anywhere_is_no_yes(text: str):
+    assert judge(text, question=QUESTION) is Verdict.CHANGE
+
+
+@pytest.mark.parametrize("text", ["", "...", "What time?", "Yes, but at eleven", "Tell me about parking", "hm"])
+def test_anything_else_is_unclear(text: str):
+    assert judge(text, question=QUESTION) is Verdict.UNCLEAR
+
+
+def test_words_of_the_question_add_nothing_to_a_yes():
+    question = "I will cancel your cleaning. Shall I go ahead?"
+
+    assert judge("yes, cancel it", question=question) is Verdict.YES
+    assert judge("no, do not cancel it", question=question) is Verdict.CHANGE
+
+
+@pytest.mark.parametrize(
+    ("transcript", "piece", "expected"),
+    [
+        ("At 10:00 a.m. on Thursday", "10:00 AM", True),
+        ("at 10 am on thursday", "10:00 AM", True),
+        ("at 10:30 AM", "10:00 AM", False),
+        ("with Dr. Adams", "Dr. Adams", True),
+        ("with Doctor Adamson", "Dr. Adams", False),
+        ("für José", "jose", True),
+        ("", "cleaning", False),
+    ],
+)
+def test_transcript_holds_a_value_whatever_its_spelling(transcript: str, piece: str, *, expected: bool):
+    assert holds(transcript, piece) is expected
+
+
+def test_yes_after_the_recap_runs_the_same_values_only():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_said("item_1", "yes")
+
+    assert confirmation.decide("book", "v1") is Decision.RUN
+    assert confirmation.decide("book", "v2") is Decision.ASK
+    assert confirmation.decide("cancel", "v1") is Decision.ASK
+
+
+def test_yes_begun_before_the_recap_was_heard_counts_for_nothing():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 999)
+    confirmation.caller_said("item_1", "yes")
+
+    assert confirmation.decide("book", "v1") is Decision.ASK
+
+
+def test_yes_is_waited_for_while_it_is_transcribed():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+
+    waiting = confirmation.decide("book", "v1")
+    confirmation.stop_waiting()
+
+    assert (waiting, confirmation.decide("book", "v1")) == (Decision.WAIT, Decision.ASK)
+
+
+def test_transcript_that_comes_after_the_wait_is_no_yes():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.stop_waiting()
+
+    confirmation.caller_said("item_1", "yes")
+
+    assert confirmation.decide("book", "v1") is Decision.ASK
+
+
+def test_failed_transcript_is_no_yes():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_said("item_1", None)
+
+    assert confirmation.decide("book", "v1") is Decision.ASK
+
+
+def test_answer_split_over_two_items_is_judged_whole():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_began("item_2", 1900)
+    confirmation.caller_said("item_1", "yes")
+
+    half = confirmation.decide("book", "v1")
+    confirmation.caller_said("item_2", "but not on Thursday")
+
+    assert half is Decision.WAIT
+    assert confirmation.pending is not None
+    assert confirmation.pending.verdict is Verdict.CHANGE
+
+
+def test_yes_to_something_else_that_the_agent_said_since_does_not_count():
+    confirmation = asked()
+    confirmation.agent_spoke("resp_other")
+    confirmation.caller_began("item_1", 5000)
+    confirmation.caller_said("item_1", "yes")
+
+    assert confirmation.decide("book", "v1") is Decision.ASK
+
+
+def test_recap_that_lost_a_value_is_never_heard():
+    confirmation = Confirmation()
+    confirmation.begin(Pending("t1", "book", "v1", QUESTION, ("cleaning", "10:30 AM")))
+    confirmation.recap_begun("resp_recap")
+
+    complete = confirmation.recap_said("I will book a cleaning at ten. Shall I go ahead?")
+    confirmation.recap_heard(1000)
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_said("item_1", "yes")
+
+    assert complete is False
+    assert confirmation.decide("book", "v1") is Decision.ASK
+
+
+def test_button_of_another_question_counts_for_nothing():
+    confirmation = asked()
+
+    assert confirmation.button("t0", Verdict.YES) is False
+    assert confirmation.decide("book", "v1") is Decision.ASK
+    assert confirmation.button("t1", Verdict.YES) is True
+    assert confirmation.decide("book", "v1") is Decision.RUN

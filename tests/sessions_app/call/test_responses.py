@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from sessions_app.call.responses import Purpose, Request, Responses
+from sessions_app.dialect.said import REQUEST_KEY
+
+
+def request(number: int, purpose: Purpose = Purpose.CALLER) -> Request:
+    return Request(purpose, f"client_{number}")
+
+
+def test_second_request_waits_for_the_first_response_to_end():
+    responses = Responses()
+    first, second = request(1), request(2)
+
+    at_once = responses.ask(first)
+    held = responses.ask(second)
+    responses.created("resp_1", None)
+    still_held = responses.ask(request(3))
+
+    assert (at_once, held, still_held) == ([first], [], [])
+    assert responses.done("resp_1") == [second]
+
+
+def test_answer_that_waits_is_dropped_when_another_response_begins():
+    responses = Responses()
+    responses.created("resp_1", None)
+    responses.ask(request(1, Purpose.ANSWER))
+    responses.hold()
+    responses.done("resp_1")
+
+    purpose = responses.created("resp_2", None)
+
+    assert purpose is Purpose.AUTOMATIC
+    assert responses.done("resp_2") == []
+    assert responses.release() == []
+
+
+def test_refused_request_of_the_caller_goes_out_after_the_active_response():
+    responses = Responses()
+    mine = request(1)
+    responses.ask(mine)
+    responses.created("resp_auto", {REQUEST_KEY: "another"})
+
+    ours = responses.refused("client_1")
+
+    assert ours is True
+    assert responses.done("resp_auto") == [mine]
+
+
+def test_unrelated_error_releases_nothing():
+    responses = Responses()
+    responses.ask(request(1))
+
+    assert responses.refused("client_9") is False
+    assert responses.ask(request(2)) == []
+
+
+def test_own_request_is_known_again_by_its_metadata():
+    responses = Responses()
+    responses.ask(request(1, Purpose.RECAP))
+
+    purpose = responses.created("resp_1", {REQUEST_KEY: "client_1"})
+
+    assert purpose is Purpose.RECAP
+
+
+def test_nothing_begins_while_the_caller_speaks():
+    responses = Responses()
+    responses.hold()
+    mine = request(1)
+
+    held = responses.ask(mine)
+
+    assert held == []
+    assert responses.release() == [mine]
