@@ -51,7 +51,7 @@ SENTENCES = (
     "what are your hours | what are your opening hours | when are you open | where are you | what time is it | "
     "what is your address | do you have parking | where can i park",
     "i want to talk to a person | i want to leave a message | can i leave a message | please call me back",
-    "[<lead>] <verb> [a | an | my | the] <thing> [<when>]",
+    "[<lead>] <verb> [a | an | my] <thing> [<when>]",
     "i (need | want | would like) [a | an] <thing> [<when>]",
     "[a | an | for a] <thing> [please]",
     "[i would like | i'll take | let's take] the (<ordinal> | last) [one] [please]",

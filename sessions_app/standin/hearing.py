@@ -46,6 +46,7 @@ class Ear:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
+        self._killed: list[asyncio.subprocess.Process] = []
         self._lock = asyncio.Lock()
         self._warming: asyncio.Task[None] | None = None
 
@@ -78,17 +79,21 @@ class Ear:
         if self._warming:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
-        process, self._process = self._process, None
-        if process and process.returncode is None:
-            process.kill()
-            await process.wait()
+        async with self._lock:
+            self._kill()
+            for process in self._killed:
+                # Read to the end: a pipe left open would outlive the loop that watches it.
+                await process.communicate()
+            self._killed.clear()
 
     async def _start(self) -> None:
         async with self._lock:
             await self._running()
 
     async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None or self._process.returncode is not None:
+        if self._process is not None and self._process.returncode is not None:
+            self._kill()
+        if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -101,8 +106,10 @@ class Ear:
         return self._process
 
     def _kill(self) -> None:
-        if self._process and self._process.returncode is None:
-            self._process.kill()
+        if self._process:
+            if self._process.returncode is None:
+                self._process.kill()
+            self._killed.append(self._process)
         self._process = None
 
 
