@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -59,10 +59,12 @@ def slots_data(context: ToolContext, visit_type: VisitType, found: Iterable[Slot
     return data
 
 
-def said_slots(data: Iterable[dict[str, Any]]) -> str:
-    return said_choice(
-        [_("%(time)s with %(provider)s") % {"time": d["starts"], "provider": d["provider"]} for d in data]
-    )
+def said_slots(data: Sequence[dict[str, Any]]) -> str:
+    """Say the times, and the provider once when it is the same for all."""
+    with_provider = _("%(time)s with %(provider)s")
+    if len({row["provider"] for row in data}) == 1:
+        return with_provider % {"time": said_choice([row["starts"] for row in data]), "provider": data[0]["provider"]}
+    return said_choice([with_provider % {"time": row["starts"], "provider": row["provider"]} for row in data])
 
 
 def take_message_instead(reason: str) -> ToolError:

@@ -38,7 +38,7 @@ class TakeMessage(Arguments):
 def recap_message(context: ToolContext, arguments: TakeMessage) -> Recap:
     name, phone = _checked(arguments)
     _refuse_flood(context)
-    message = " ".join(arguments.message.split())
+    message = _sentence(arguments.message)
     question = _(
         'I will leave this message for the team: "%(message)s" From %(name)s, phone %(phone)s. Shall I send it?'
     )
@@ -74,7 +74,7 @@ def take_message(context: ToolContext, arguments: TakeMessage) -> ToolOutcome:
     task = leave_task(
         clinic=context.clinic,
         kind=arguments.kind,
-        text=" ".join(arguments.message.split()),
+        text=_sentence(arguments.message),
         call_id=context.call_id,
         name=name,
         phone=phone,
@@ -102,6 +102,12 @@ def _checked(arguments: TakeMessage) -> tuple[str, str]:
     if digits is None:
         raise ToolError("phone_wrong", _("That is not a whole phone number. Could you say it again, digit by digit?"))
     return name, spoken_phone(digits)
+
+
+def _sentence(words: str) -> str:
+    """Return the message as it is read out and kept: single blanks, and a full stop where none ends it."""
+    text = " ".join(words.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _refuse_flood(context: ToolContext) -> None:

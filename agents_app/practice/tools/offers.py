@@ -71,18 +71,21 @@ class _Search:
 @booking.fails_closed
 def find_slots(context: ToolContext, arguments: FindSlots) -> ToolOutcome:
     search = _resolve(context, arguments)
-    if arguments.on_date is not None:
-        _refuse_day(context, search, arguments.on_date)
-    found = _offers(context, search, arguments)
-    elsewhere = not found and arguments.on_date is not None
-    if elsewhere:
+    refused = _refused(context, search, arguments.on_date)
+    found = [] if refused else _offers(context, search, arguments)
+    if not found and arguments.on_date is not None:
+        refused = refused or ("day_full", _("Nothing suitable is free on %(day)s.") % _day(arguments.on_date))
         found = _soonest(context, search, first=arguments.on_date)
-    data = slots_data(context, search.visit_type, found)
-    filled = {"visit_type": "appointment_id", "provider": "appointment_id"} if search.moving else {}
+    data: dict[str, Any] = {
+        "visit_type": search.visit_type.name,
+        "slots": slots_data(context, search.visit_type, found),
+    }
+    if refused:
+        data["refused"] = refused[0]
     return ToolOutcome(
-        {"visit_type": search.visit_type.name, "slots": data, "say": _say(arguments, data, elsewhere=elsewhere)},
+        {**data, "say": _say(data["slots"], refused[1] if refused else "")},
         confidence=search.confidence if search.confidence < SURE else None,
-        filled=filled,
+        filled={"visit_type": "appointment_id", "provider": "appointment_id"} if search.moving else {},
     )
 
 
@@ -145,23 +148,24 @@ def _provider(context: ToolContext, visit_type: VisitType, words: str) -> tuple[
     return matches[0].key.pk, matches[0].confidence
 
 
-def _refuse_day(context: ToolContext, search: _Search, day: date) -> None:
-    """Raise ToolError for a day that is past, too far ahead or closed; with the next free times after it."""
-    why = refusal(search.diary, day, now=context.now, horizon_days=context.clinic.booking_horizon_days)
-    if why is None:
-        return
-    message = {
-        Refusal.PAST: _("%(day)s is in the past."),
-        Refusal.BEYOND_HORIZON: _("%(day)s is too far ahead: we book %(days)s days ahead."),
-        Refusal.CLOSED: _("We are closed on %(day)s."),
-    }[why] % {"day": said_day(day), "days": context.clinic.booking_horizon_days}
-    if why is Refusal.CLOSED and (reason := _reason(context, search.diary, day)):
-        message = _("We are closed on %(day)s: %(reason)s.") % {"day": said_day(day), "reason": reason}
-    found = [] if why is Refusal.BEYOND_HORIZON else _soonest(context, search, first=day)
-    data = slots_data(context, search.visit_type, found)
-    if data:
-        message = _("%(why)s The next free times are %(slots)s.") % {"why": message, "slots": said_slots(data)}
-    raise ToolError(f"day_{why.value}", message, data={"slots": data})
+def _refused(context: ToolContext, search: _Search, day: date | None) -> tuple[str, str] | None:
+    """Return code and words when the day asked for is past or closed. Raises ToolError for one too far ahead."""
+    horizon_days = context.clinic.booking_horizon_days
+    why = refusal(search.diary, day, now=context.now, horizon_days=horizon_days) if day else None
+    if day is None or why is None:
+        return None
+    if why is Refusal.BEYOND_HORIZON:
+        message = _("%(day)s is too far ahead: we book %(days)s days ahead.")
+        raise ToolError("day_beyond_horizon", message % {**_day(day), "days": horizon_days})
+    if why is Refusal.PAST:
+        return "day_past", _("%(day)s is in the past.") % _day(day)
+    if reason := _reason(context, search.diary, day):
+        return "day_closed", _("We are closed on %(day)s: %(reason)s.") % {**_day(day), "reason": reason}
+    return "day_closed", _("We are closed on %(day)s.") % _day(day)
+
+
+def _day(day: date) -> dict[str, str]:
+    return {"day": said_day(day)}
 
 
 def _reason(context: ToolContext, diary: Diary, day: date) -> str:
@@ -210,10 +214,9 @@ def _slots(context: ToolContext, search: _Search, *, first: date | None = None, 
     )
 
 
-def _say(arguments: FindSlots, data: list[dict[str, Any]], *, elsewhere: bool) -> str:
+def _say(data: list[dict[str, Any]], refused: str) -> str:
     if not data:
-        return _("Nothing is free. I can take a message for the team.")
-    if elsewhere and arguments.on_date is not None:
-        text = _("Nothing suitable is free on %(day)s. The next free times are %(slots)s.")
-        return text % {"day": said_day(arguments.on_date), "slots": said_slots(data)}
+        return " ".join(filter(None, (refused, _("Nothing is free. I can take a message for the team."))))
+    if refused:
+        return _("%(why)s The next free times are %(slots)s.") % {"why": refused, "slots": said_slots(data)}
     return _("I have %(slots)s.") % {"slots": said_slots(data)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from agents_app.models import ClinicHours
+from agents_app.models import Clinic, ClinicHours
 from agents_app.practice.days import upcoming_weekdays
 from agents_app.practice.models import Closure, Provider, VisitType
 from agents_app.practice.slots import Hours, Span, opening, without
@@ -49,6 +50,7 @@ def get_office_context(context: ToolContext, arguments: NoArguments) -> ToolOutc
     visit_types = VisitType.objects.filter(clinic=clinic, active=True)[:LISTED_MAX]
     return ToolOutcome(
         {
+            "say": _say(clinic, _hours_by_day(hours)),
             "name": clinic.name,
             "address": clinic.address,
             "phone": clinic.phone,
@@ -69,6 +71,22 @@ def _hours_by_day(hours: list[ClinicHours]) -> list[dict[str, str]]:
         by_day[row.weekday].append(_said_stretch(said_clock(row.opens), said_clock(row.closes)))
     names = dict(ClinicHours.Weekday.choices)
     return [{"day": str(names[day]), "hours": ", ".join(said) or _("closed")} for day, said in by_day.items()]
+
+
+def _say(clinic: Clinic, week: list[dict[str, str]]) -> str:
+    """Say hours, place and phone, days in a row with the same hours together: Monday to Friday."""
+    runs = [list(run) for _hours, run in groupby(week, key=lambda day: day["hours"])]
+    said = [_("%(days)s, %(hours)s") % {"days": _said_days(run), "hours": run[0]["hours"]} for run in runs]
+    text = _("Our hours are %(week)s.") % {"week": "; ".join(said)}
+    if clinic.address:
+        text += " " + _("We are at %(address)s.") % {"address": clinic.address}
+    return text + " " + _("Our phone number is %(phone)s.") % {"phone": clinic.phone}
+
+
+def _said_days(run: list[dict[str, str]]) -> str:
+    if len(run) == 1:
+        return run[0]["day"]
+    return _("%(first)s to %(last)s") % {"first": run[0]["day"], "last": run[-1]["day"]}
 
 
 def _said_stretch(opens: str, closes: str) -> str:

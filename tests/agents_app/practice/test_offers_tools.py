@@ -41,7 +41,7 @@ def test_slots_are_offered_in_the_clinics_time_and_can_be_booked() -> None:
         ("Monday, November 30 at 12:00 PM", "Dr. Adams", "2026-11-30"),
         ("Monday, November 30 at 4:00 PM", "Dr. Adams", "2026-11-30"),
     ]
-    assert offered.data["say"].startswith("I have Monday, November 30 at 9:00 AM with Dr. Adams, ")
+    assert offered.data["say"].startswith("I have Monday, November 30 at 9:00 AM, Monday, November 30 at 12:00 PM or ")
     assert offered.confidence is None
     for slot in slots:
         assert recap_of("book_appointment", context, slot_id=slot["slot_id"]).values["patient_id"] == patient.pk
@@ -87,17 +87,27 @@ def test_time_without_a_day_is_looked_for_on_the_next_days() -> None:
         ("2026-11-22", "day_past", "Sunday, November 22 is in the past. The next free times are Monday, November 23"),
         ("2026-11-26", "day_closed", "We are closed on Thursday, November 26: Thanksgiving. The next free times are"),
         ("2026-11-28", "day_closed", "We are closed on Saturday, November 28. The next free times are Monday, Nov"),
-        ("2027-06-01", "day_beyond_horizon", "Tuesday, June 1 is too far ahead: we book 90 days ahead."),
     ],
 )
-def test_day_without_slots_is_refused_in_words(day: str, code: str, message: str) -> None:
+def test_day_past_or_closed_is_refused_in_words_with_the_next_free_times(day: str, code: str, message: str) -> None:
     practice = make_practice()
     make_closure(practice.clinic, THANKSGIVING)
 
-    error = refused("find_slots", make_context(practice.clinic), visit_type="cleaning", on_date=day)
+    data = run_tool("find_slots", make_context(practice.clinic), visit_type="cleaning", on_date=day).data
 
-    assert error.code == code
-    assert error.message.startswith(message)
+    assert data["refused"] == code
+    assert data["say"].startswith(message)
+    assert day not in {slot["on_date"] for slot in data["slots"]}
+
+
+@pytest.mark.django_db
+def test_day_beyond_the_horizon_is_refused_with_nothing_instead() -> None:
+    practice = make_practice()
+
+    error = refused("find_slots", make_context(practice.clinic), visit_type="cleaning", on_date="2027-06-01")
+
+    assert error.code == "day_beyond_horizon"
+    assert error.message == "Tuesday, June 1 is too far ahead: we book 90 days ahead."
 
 
 @pytest.mark.django_db
@@ -109,6 +119,7 @@ def test_full_day_is_answered_with_the_next_free_times() -> None:
 
     data = run_tool("find_slots", make_context(practice.clinic), visit_type="cleaning", on_date="2026-11-30").data
 
+    assert data["refused"] == "day_full"
     assert data["say"].startswith("Nothing suitable is free on Monday, November 30. The next free times are Tuesday,")
     assert [slot["on_date"] for slot in data["slots"]] == ["2026-12-01", "2026-12-01", "2026-12-02"]
 

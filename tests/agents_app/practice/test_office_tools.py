@@ -41,6 +41,10 @@ def test_office_context_is_made_from_the_rows() -> None:
         {"day": "Friday", "hours": "9:00 AM to 1:00 PM"},
         {"day": "Saturday", "hours": "closed"},
     ]
+    assert data["say"] == (
+        "Our hours are Monday to Thursday, 9:00 AM to 5:00 PM; Friday, 9:00 AM to 1:00 PM; Saturday to Sunday, closed. "
+        "We are at 1 Elm Street. Our phone number is +1 555 0100."
+    )
     assert data["closed"] == [{"when": "Thursday, November 26", "reason": "Thanksgiving"}]
     assert data["policies"] == ["Cash or card.", "Parking behind the house."]
     assert (data["visit_types"], data["providers"]) == ([{"visit_type": "Cleaning", "minutes": 60}], ["Dr. Adams"])
