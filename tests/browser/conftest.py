@@ -89,6 +89,15 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await context.close()
 
 
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def modules(browser: Browser, server: FakeServer) -> AsyncIterator[Page]:
+    """An empty page of the server's, from which the pure modules can be imported."""
+    page = await browser.new_page()
+    await page.goto(f"{server.origin}/empty")
+    yield page
+    await page.close()
+
+
 @pytest_asyncio.fixture(loop_scope="package")
 async def page(context: BrowserContext, talk_page: str) -> AsyncIterator[Page]:
     """The talk page, just opened. A script error or a breach of its own policy fails the test."""
@@ -114,8 +123,8 @@ def is_fault(text: str) -> bool:
 def begin(page: Page, server: FakeServer) -> Callable[..., Any]:
     """Begin a call: press Start, and let the server say that the session stands."""
 
-    async def begin(mode: str = "voice", **call: Any) -> Caller:
-        await page.click(f"#start-{mode}")
+    async def begin(mode: str = "voice", *, start: str = "", **call: Any) -> Caller:
+        await page.click(start or f"#start-{mode}")
         caller = await server.caller()
         facts = {"reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 600, "resume": None}
         await caller.send(SESSION_CREATED, {"type": "frontdesk.call", **facts, **call})

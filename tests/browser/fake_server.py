@@ -132,12 +132,15 @@ class FakeServer:
         if path in self.pages:
             await _answer(send, 200, self.pages[path].headers, self.pages[path].body)
             return
+        if path == "/empty":
+            await _answer(send, 200, {"content-type": "text/html"}, b"<!doctype html><title>Empty</title>")
+            return
         found = finders.find(path.removeprefix("/static/")) if path.startswith("/static/") else None
         if not found:
             await _answer(send, 404, {}, b"")
             return
         kind = mimetypes.guess_type(found)[0] or "application/octet-stream"
-        await _answer(send, 200, {"content-type": kind}, Path(found).read_bytes())
+        await _answer(send, 200, {"content-type": kind}, Path(found).read_bytes())  # noqa: ASYNC240 - small local files
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

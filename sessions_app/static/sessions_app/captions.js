@@ -1,7 +1,9 @@
 // Owns the words of a call as the caller sees them: (lines, event) -> lines, in the order of the conversation.
 // Knows no document. Keyed by item id throughout: parts of several items interleave on the wire.
-// A line: {id, side, text, state, heard, sent}; state: pending, streaming, final, failed; heard: null or a share
-// from 0 to 1 of an interrupted reply. A card: {id, side: "card", rows}.
+// A line: {id, side, text, state, heard, sent}; state: pending, streaming, final, failed; heard: null, or how many
+// letters of an interrupted reply were heard. A card: {id, side: "card", rows}.
+
+const LETTERS_PER_MS = 0.018; // of quick speech: words run ahead of sound on the wire, so a share alone says too much
 
 export const NO_LINES = Object.freeze([]);
 
@@ -12,10 +14,8 @@ export function reduce(lines, event) {
 
 /** The text of a line in two parts: what was heard, and what was not. Cut between words. */
 export function heardSplit(line) {
-  if (line.heard === null || line.heard >= 1) return [line.text, ""];
-  const cut = Math.round(line.text.length * line.heard);
-  const space = line.text.lastIndexOf(" ", cut);
-  const at = cut >= line.text.length ? cut : Math.max(space, 0);
+  if (line.heard === null || line.heard >= line.text.length) return [line.text, ""];
+  const at = Math.max(line.text.lastIndexOf(" ", line.heard), 0);
   return [line.text.slice(0, at), line.text.slice(at)];
 }
 
@@ -59,13 +59,19 @@ function finished(lines, { item }) {
 }
 
 /** Words that arrive late for a reply that was cut off join it, as unheard as the rest. */
-const grow = (lines, { item_id: id, delta }) =>
-  upsert(lines, id, "agent", { text: (lines[find(lines, id)]?.text ?? "") + delta, state: "streaming" });
+function grow(lines, { item_id: id, delta }) {
+  const { text = "", heard = null } = lines[find(lines, id)] ?? {};
+  return upsert(lines, id, "agent", { text: text + delta, state: heard === null ? "streaming" : "final" });
+}
 
 /** Mark replies as cut off: each item with what was played of what had been received. */
 function interrupted(lines, { items }) {
-  const shares = new Map(items.map((item) => [item.item_id, item.received_ms ? item.played_ms / item.received_ms : 0]));
-  return lines.map((line) => (shares.has(line.id) ? { ...line, heard: shares.get(line.id), state: "final" } : line));
+  return items.reduce((some, { item_id: id, played_ms: played, received_ms: received }) => {
+    const length = some[find(some, id)]?.text.length ?? 0;
+    const share = received ? played / received : 0;
+    const heard = Math.round(Math.min(length * share, played * LETTERS_PER_MS));
+    return change(some, id, { heard, state: "final" });
+  }, lines);
 }
 
 const HANDLERS = {

@@ -1,0 +1,213 @@
+"""The other pure modules of the talk page: captions, sound, help, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
+Event = dict[str, Any]
+
+
+def added(item: str, role: str, previous: str | None = None, *content: Event) -> Event:
+    message = {"id": item, "type": "message", "role": role, "status": "completed", "content": list(content)}
+    return {"type": "conversation.item.added", "item": message, "previous_item_id": previous}
+
+
+def heard(item: str, transcript: str) -> Event:
+    kind = "conversation.item.input_audio_transcription.completed"
+    return {"type": kind, "item_id": item, "content_index": 0, "transcript": transcript}
+
+
+def delta(item: str, text: str) -> Event:
+    return {"type": "response.output_audio_transcript.delta", "item_id": item, "delta": text}
+
+
+SPOKEN = {"type": "input_audio", "transcript": None}
+STARTED = {"type": "input_audio_buffer.speech_started", "item_id": "u1"}
+FAILED = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "u1", "error": {}}
+
+
+@pytest.fixture
+def captions(modules: Page) -> Any:
+    async def captions(*events: Event) -> list[tuple[str, str, str, str]]:
+        """Return (side, state, heard text, unheard text) of each line."""
+        lines = await modules.evaluate(
+            """async (events) => {
+              const { NO_LINES, reduce, heardSplit } = await import("/static/sessions_app/captions.js");
+              return events.reduce(reduce, NO_LINES).map((line) => [line.side, line.state, ...heardSplit(line)]);
+            }""",
+            list(events),
+        )
+        return [tuple(line) for line in lines]
+
+    return captions
+
+
+async def test_captions_follow_the_order_of_the_items_not_of_their_arrival(captions: Any) -> None:
+    lines = await captions(
+        added("a1", "assistant"),
+        delta("a1", "Hello."),
+        STARTED,
+        added("a2", "assistant", "u1"),
+        delta("a2", "When?"),
+        added("u1", "user", "a1", SPOKEN),
+        heard("u1", "I need a cleaning."),
+    )
+
+    assert [line[2] for line in lines] == ["Hello.", "I need a cleaning.", "When?"]
+
+
+async def test_a_caption_grows_and_is_corrected_when_the_transcript_completes(captions: Any) -> None:
+    done = {"type": "response.output_audio_transcript.done", "item_id": "a1", "transcript": "Hello, this is Lexi."}
+    growing = [added("a1", "assistant"), delta("a1", "Helo "), delta("a1", "this")]
+
+    assert await captions(*growing) == [("agent", "streaming", "Helo this", "")]
+    assert await captions(*growing, done) == [("agent", "final", "Hello, this is Lexi.", "")]
+
+
+async def test_callers_words_wait_then_come_or_are_shown_as_inaudible_or_were_none(captions: Any) -> None:
+    spoken = [STARTED, added("u1", "user", None, SPOKEN)]
+
+    assert await captions(STARTED) == [("caller", "pending", "", "")]
+    assert await captions(*spoken) == [("caller", "pending", "", "")]
+    assert await captions(*spoken, heard("u1", " Yes. ")) == [("caller", "final", "Yes.", "")]
+    assert await captions(*spoken, FAILED) == [("caller", "failed", "", "")]
+    assert await captions(*spoken, heard("u1", "")) == []
+
+
+async def test_a_transcript_before_its_item_is_kept(captions: Any) -> None:
+    early = {"type": "conversation.item.input_audio_transcription.delta", "item_id": "u1", "delta": "I nee"}
+
+    assert await captions(early, added("u1", "user", None, SPOKEN)) == [("caller", "streaming", "I nee", "")]
+
+
+async def test_the_unheard_tail_of_a_reply_is_parted_between_words(captions: Any) -> None:
+    cut = {"type": "interrupted", "items": [{"item_id": "a1", "played_ms": 500, "received_ms": 1000}]}
+    silent = {"type": "interrupted", "items": [{"item_id": "a1", "played_ms": 0, "received_ms": 0}]}
+    reply = [added("a1", "assistant"), delta("a1", "One two three four")]
+
+    assert await captions(*reply, cut) == [("agent", "final", "One two", " three four")]
+    assert await captions(*reply, silent) == [("agent", "final", "", "One two three four")]
+    assert await captions(*reply, cut, delta("a1", " five")) == [("agent", "final", "One two", " three four five")]
+
+
+async def test_a_typed_message_is_shown_at_once_and_once(captions: Any) -> None:
+    typed = {"type": "typed", "id": "msg_1", "text": "Hello"}
+    echo = added("msg_1", "user", None, {"type": "input_text", "text": "Hello"})
+
+    assert await captions(typed) == [("caller", "pending", "Hello", "")]
+    assert await captions(typed, echo) == [("caller", "final", "Hello", "")]
+    assert await captions(typed, {"type": "not_sent", "id": "msg_1"}) == [("caller", "failed", "Hello", "")]
+
+
+async def test_hidden_kinds_of_item_and_empty_replies_leave_no_line(captions: Any) -> None:
+    call = {"type": "conversation.item.added", "item": {"id": "f1", "type": "function_call"}, "previous_item_id": None}
+    empty = {"id": "a1", "type": "message", "role": "assistant", "content": []}
+
+    lines = await captions(
+        call, added("s1", "system"), added("a1", "assistant"), {"type": "conversation.item.done", "item": empty}
+    )
+
+    assert lines == []
+
+
+async def test_sound_survives_both_spellings_bit_for_bit(modules: Page) -> None:
+    differing = await modules.evaluate(
+        """async () => {
+          const { toFloats, toPcm16, encode, decode } = await import("/static/sessions_app/pcm.js");
+          const all = Int16Array.from({ length: 65536 }, (_, i) => i - 32768);
+          const parts = Array.from({ length: 64 }, (_, i) => all.subarray(i * 1024, (i + 1) * 1024));
+          const back = parts.map((part) => toPcm16(toFloats(decode(encode(part)))));
+          return back.reduce((n, part, i) => n + part.filter((value, k) => value !== parts[i][k]).length, 0);
+        }"""
+    )
+
+    assert differing == 0
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 16000])
+async def test_another_rate_becomes_24_khz_with_a_tone_kept_and_what_would_fold_back_left_out(
+    modules: Page, rate: int
+) -> None:
+    kept, folded, count = await modules.evaluate(
+        """async (rate) => {
+          const { Resampler } = await import("/static/sessions_app/resampler.js");
+          const level = (hertz) => {
+            const resampler = new Resampler(rate, 24000);
+            const out = [];
+            for (let at = 0; at < rate; at += 128) {
+              const size = Math.min(128, rate - at);
+              const sine = (_, i) => Math.sin(2 * Math.PI * hertz * (at + i) / rate);
+              const block = Float32Array.from({ length: size }, sine);
+              out.push(...resampler.push(block));
+            }
+            const middle = out.slice(2400, 21600);
+            return [Math.sqrt(middle.reduce((sum, x) => sum + x * x, 0) / middle.length), out.length];
+          };
+          const [low, count] = level(1000);
+          return [low, rate > 24000 ? level(17000)[0] : 0, count];
+        }""",
+        rate,
+    )
+
+    assert abs(kept - 0.7071) < 0.01
+    assert folded < 0.02
+    assert 24000 - 100 <= count <= 24000
+
+
+async def test_the_steps_are_those_of_the_browser_in_use(modules: Page) -> None:
+    mozilla = "Mozilla/5.0"
+    agents = {
+        f"{mozilla} (X11; Linux x86_64) AppleWebKit/537.36 Chrome/141.0.0.0 Safari/537.36": "chrome",
+        f"{mozilla} (Windows NT 10.0) AppleWebKit/537.36 Chrome/141.0.0.0 Safari/537.36 Edg/141.0": "edge",
+        f"{mozilla} (X11; Linux; rv:140.0) Gecko/20100101 Firefox/140.0": "firefox",
+        f"{mozilla} (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605 Version/18.0 Safari/605": "safari_mac",
+        f"{mozilla} (iPhone; CPU iPhone OS 18_0) AppleWebKit/605 Version/18.0 Mobile Safari/604": "safari_iphone",
+        f"{mozilla} (Linux; Android 15; Pixel) AppleWebKit/537 Chrome/141.0 Mobile Safari/537": "chrome_android",
+        f"{mozilla} (Linux; Android 15; Pixel; wv) AppleWebKit/537 Chrome/141.0 Mobile Safari/537": "in_app",
+        f"{mozilla} (iPhone; CPU iPhone OS 18_0) AppleWebKit/605 [FBAN/FBIOS]": "in_app",
+        "Lynx/2.9": "other",
+    }
+    told = await modules.evaluate(
+        """async (agents) => {
+          const { browserOf } = await import("/static/sessions_app/microphone_help.js");
+          const ipad = browserOf("(Macintosh) Safari/605", { touchPoints: 5 });
+          return [...agents.map((agent) => browserOf(agent)), ipad];
+        }""",
+        list(agents),
+    )
+
+    assert told == [*agents.values(), "safari_iphone"]
+
+
+async def test_preferences_that_make_no_sense_are_forgotten(modules: Page) -> None:
+    told = await modules.evaluate(
+        """async () => {
+          const { load } = await import("/static/sessions_app/preferences.js");
+          const kept = ['{"volume": 40, "pushToTalk": "yes", "name": "Sam"}', "null", "{", '{"volume": 101}'];
+          return kept.map((text) => load({ getItem: () => text }));
+        }"""
+    )
+
+    usual = {"volume": 100, "pushToTalk": False, "captionSize": "medium"}
+    assert told == [{**usual, "volume": 40}, usual, usual, usual]
+
+
+async def test_a_dead_microphone_is_remarked_once_and_again_only_after_sound(modules: Page) -> None:
+    told = await modules.evaluate(
+        """async () => {
+          const { QuietWatch } = await import("/static/sessions_app/quiet_watch.js");
+          const watch = new QuietWatch();
+          const push = (length, level, status) =>
+            Array.from({ length }, () => watch.push(level, status)).filter(Boolean);
+          return [
+            push(199, 0, "listening"), push(300, 0, "speaking"), push(100, 0, "listening"), push(2, 0.1, "listening"),
+            push(9, 0.1, "muted"), push(50, 0.1, "muted"),
+          ];
+        }"""
+    )
+
+    assert told == [[], [], ["quiet"], ["sound"], [], ["talking_muted"]]
