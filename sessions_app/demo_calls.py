@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from agents_app.models import Agent
+from agents_app.models import Agent, AgentVersion
 from agents_app.practice.models import Task
 from agents_app.practice.tasks import leave_task
 from sessions_app.models import CallSession, Item
@@ -32,10 +32,11 @@ LEFT_A_MESSAGE = (
 
 def add_demo_calls(agent: Agent, *, now: datetime) -> int:
     """Add the calls when the receptionist has none, and return how many that were."""
-    if agent.live_version is None or CallSession.objects.filter(version__agent=agent).exists():
+    version = agent.live_version
+    if version is None or CallSession.objects.filter(version__agent=agent).exists():
         return 0
-    _add_call(agent, ASKED, CallSession.Outcome.ANSWERED, started_at=now - timedelta(days=1, hours=3))
-    left = _add_call(agent, LEFT_A_MESSAGE, CallSession.Outcome.MESSAGE, started_at=now - timedelta(hours=5))
+    _add_call(version, ASKED, CallSession.Outcome.ANSWERED, started_at=now - timedelta(days=1, hours=3))
+    left = _add_call(version, LEFT_A_MESSAGE, CallSession.Outcome.MESSAGE, started_at=now - timedelta(hours=5))
     leave_task(
         clinic=agent.clinic,
         kind=Task.Kind.CALLBACK,
@@ -47,10 +48,12 @@ def add_demo_calls(agent: Agent, *, now: datetime) -> int:
     return 2
 
 
-def _add_call(agent: Agent, lines: tuple[tuple[str, str], ...], outcome: str, *, started_at: datetime) -> CallSession:
+def _add_call(
+    version: AgentVersion, lines: tuple[tuple[str, str], ...], outcome: str, *, started_at: datetime
+) -> CallSession:
     call = CallSession.objects.create(
-        clinic=agent.clinic,
-        version=agent.live_version,
+        clinic=version.agent.clinic,
+        version=version,
         state=CallSession.State.ENDED,
         started_at=started_at,
         end_reason=CallSession.EndReason.GOODBYE,

@@ -12,6 +12,7 @@ from agents_app.models.clinics import (
     ClinicOrigin,
     Membership,
     digest,
+    new_token,
     normal_origin,
 )
 from agents_app.models.versions import AgentVersion, Clip, canonical_json
@@ -33,5 +34,6 @@ __all__ = [
     "Voice",
     "canonical_json",
     "digest",
+    "new_token",
     "normal_origin",
 ]

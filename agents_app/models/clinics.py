@@ -28,6 +28,11 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def new_token() -> str:
+    """Return a fresh API token. It is shown once and only its digest is kept."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
 class ClinicGroup(models.Model):
     data_classes = {DataClass.PUBLIC: "id name"}
 
@@ -276,7 +281,7 @@ class ApiToken(models.Model):
     @classmethod
     def issue(cls, *, clinic: Clinic, name: str, user: Any = None) -> tuple[ApiToken, str]:
         """Return a new row and its token. The token is shown once and cannot be found again."""
-        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        token = new_token()
         row = cls.objects.create(clinic=clinic, name=name, digest=digest(token), hint=token[-4:], created_by=user)
         return row, token
 

@@ -1,0 +1,82 @@
+"""Calls, read-only, and prices. The review pages are the place to read a call; here is every field of its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from agents_app.admin.scoping import ClinicScopedAdmin, PlatformAdmin, ReadOnly, ScopedInline, ScopedRelatedFilter
+from sessions_app.models import CallSession, CallView, Item, Price, ToolCall
+
+
+class ItemInline(ReadOnly, ScopedInline):
+    model = Item
+    clinic_path = "session__clinic"
+    fields = readonly_fields = (
+        "speaker", "source", "text", "transcript_state", "started_ms", "ended_ms", "heard_ms", "interrupted",
+    )  # fmt: skip
+    verbose_name_plural = _("what was said")
+
+
+class ToolCallInline(ReadOnly, ScopedInline):
+    model = ToolCall
+    clinic_path = "session__clinic"
+    fields = readonly_fields = (
+        "name", "status", "error_code", "arguments", "output", "confirmed_by", "started_ms", "duration_ms",
+    )  # fmt: skip
+    verbose_name_plural = _("what the tools did")
+
+
+@admin.register(CallSession)
+class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
+    """Opening one leaves a row that says who read it."""
+
+    patient_data = True
+    reviewer_may = frozenset({"view"})
+    list_display = ("reference", "clinic", "receptionist", "began", "outcome", "end_reason", "cost")
+    list_filter = (("clinic", ScopedRelatedFilter), "outcome", "end_reason", "channel")
+    list_select_related = ("clinic", "version__agent")
+    search_fields = ("reference",)
+    fields = readonly_fields = (
+        "reference", "clinic", "receptionist", "state", "began", "ended", "duration_ms", "end_reason", "error_code",
+        "outcome", "channel", "origin", "recording_kept", "notice_answer", "cost", "usage", "counters",
+        "reviewed_by",
+    )  # fmt: skip
+    inlines = (ItemInline, ToolCallInline)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return super().get_queryset(request).filter(pk__in=CallSession.objects.visible_to(request.user).values("pk"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        call = self.get_object_or_404(request, object_id)
+        CallView.objects.create(session=call, user_id=request.user.pk, door=CallView.Door.ADMIN)
+        response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return response
+
+    @admin.display(description=_("receptionist"))
+    def receptionist(self, call: CallSession) -> str:
+        return f"{call.version.agent} v{call.version.number}"
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def began(self, call: CallSession) -> str:
+        return f"{call.started_at.astimezone(call.clinic.zone):%a %Y-%m-%d %H:%M %Z}"
+
+    @admin.display(description=_("ended"))
+    def ended(self, call: CallSession) -> str:
+        return f"{call.ended_at.astimezone(call.clinic.zone):%a %Y-%m-%d %H:%M %Z}" if call.ended_at else ""
+
+    @admin.display(description=_("cost, US dollars"))
+    def cost(self, call: CallSession) -> str:
+        return "" if call.cost_microusd is None else f"{call.cost_microusd / 1_000_000:.4f}"
+
+
+@admin.register(Price)
+class PriceAdmin(PlatformAdmin):
+    list_display = ("model", "valid_from", "text_in", "text_cached", "text_out", "audio_in", "audio_out")
+    list_filter = ("model",)
