@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from agents_app.practice.slots import Slot
 
-OFFERS_MAX = 5
 _NOON = time(12)
 _EVENING = time(17)
 

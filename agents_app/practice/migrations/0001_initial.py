@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('starts', models.DateTimeField(verbose_name='starts')),
                 ('ends', models.DateTimeField(verbose_name='ends')),
-                ('held_until', models.DateTimeField(help_text='The end with the buffer: room and provider are taken until then.', verbose_name='held until')),
+                ('held_until', models.DateTimeField(editable=False, help_text='The end with the buffer: room and provider are taken until then.', verbose_name='held until')),
                 ('status', models.CharField(choices=[('scheduled', 'Scheduled'), ('confirmed', 'Confirmed'), ('completed', 'Completed'), ('cancelled', 'Cancelled')], default='scheduled', max_length=10, verbose_name='status')),
                 ('booked_by', models.CharField(choices=[('call', 'A call'), ('staff', 'Staff'), ('demo', 'The demo')], default='staff', max_length=10, verbose_name='booked by')),
                 ('booked_by_call', models.UUIDField(blank=True, editable=False, null=True, verbose_name='booked in call')),

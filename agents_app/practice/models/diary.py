@@ -7,6 +7,7 @@ appointment whenever it is saved, whoever saves it; `QuerySet.update` on its tim
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -34,7 +35,7 @@ class AppointmentQuerySet(ClinicScopedQuerySet["Appointment"]):
         """Return those whose time nobody else may have."""
         return self.exclude(status=Appointment.Status.CANCELLED)
 
-    def upcoming(self, now: Any) -> AppointmentQuerySet:
+    def upcoming(self, now: datetime) -> AppointmentQuerySet:
         """Return those still to come, the next one first."""
         awaited = (Appointment.Status.SCHEDULED, Appointment.Status.CONFIRMED)
         return self.filter(status__in=awaited, starts__gt=now).order_by("starts", "pk")
@@ -68,7 +69,9 @@ class Appointment(models.Model):
     starts = models.DateTimeField(_("starts"))
     ends = models.DateTimeField(_("ends"))
     held_until = models.DateTimeField(
-        _("held until"), help_text=_("The end with the buffer: room and provider are taken until then.")
+        _("held until"),
+        editable=False,
+        help_text=_("The end with the buffer: room and provider are taken until then."),
     )
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.SCHEDULED)
     booked_by = models.CharField(_("booked by"), max_length=10, choices=DoneBy.choices, default=DoneBy.STAFF)
@@ -112,13 +115,13 @@ class Appointment(models.Model):
         mine = (getattr(self, name, None) for name in ("patient", "provider", "operatory", "visit_type"))
         if any(row is not None and row.clinic_id != self.clinic_id for row in mine):
             raise ValidationError(_("Patient, provider, room and visit type must be of the same clinic."))
+        self._settle_hold()
         if self.status != self.Status.CANCELLED and self._others_in_the_way().exists():
             raise ValidationError(_("The provider or the room is taken at this time."))
 
     def _others_in_the_way(self) -> AppointmentQuerySet:
-        until = max(self.ends, self.held_until or self.ends)
         return (
-            Appointment.objects.filter(clinic_id=self.clinic_id, starts__lt=until, held_until__gt=self.starts)
+            Appointment.objects.filter(clinic_id=self.clinic_id, starts__lt=self.held_until, held_until__gt=self.starts)
             .filter(Q(provider_id=self.provider_id) | Q(operatory_id=self.operatory_id))
             .holding()
             .exclude(pk=self.pk)
@@ -130,15 +133,23 @@ class Appointment(models.Model):
         Raises IntegrityError, with nothing changed, when another appointment holds any of it.
         """
         fields = None if update_fields is None else set(update_fields)
-        if self.held_until is None or self.held_until < self.ends:
-            self.held_until = self.ends
-            if fields is not None:
-                fields.add("held_until")
+        if fields is None or fields & {"starts", "ends"}:
+            self._settle_hold()
+            fields = fields and fields | {"held_until"}
         with transaction.atomic():
             lock_diary(self.clinic_id)
             super().save(*args, update_fields=fields, **kwargs)
             if fields is None or fields & {"starts", "ends", "held_until", "provider", "operatory", "status"}:
                 self._claim()
+
+    def _settle_hold(self) -> None:
+        """Give a new appointment its visit's buffer, and let the hold of one moved by hand move with it."""
+        before = Appointment.objects.filter(pk=self.pk).values_list("ends", "held_until").first() if self.pk else None
+        if self.held_until is None and self.visit_type_id is not None:
+            self.held_until = self.ends + timedelta(minutes=self.visit_type.buffer_minutes)
+        elif before is not None and self.ends != before[0] and self.held_until == before[1]:
+            self.held_until = self.ends + (before[1] - before[0])
+        self.held_until = max(self.held_until or self.ends, self.ends)
 
     def _claim(self) -> None:
         self.claims.all().delete()

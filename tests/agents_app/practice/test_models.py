@@ -220,3 +220,20 @@ def test_patient_with_appointments_stays_and_a_clinic_goes_with_all_its_rows() -
 
     left = (Patient, Provider, Operatory, VisitType, Appointment)
     assert [{row.clinic_id for row in model.objects.all()} for model in left] == [{theirs.clinic.pk}] * len(left)
+
+
+@pytest.mark.django_db
+def test_appointment_moved_by_hand_takes_its_buffer_with_it() -> None:
+    practice = make_practice()
+    exam = make_visit_type(practice.clinic, name="Exam", minutes=20, buffer_minutes=10)
+    patient = make_patient(practice.clinic)
+    row = make_appointment(practice, patient, practice.at(MONDAY, 15), visit_type=exam, held_until=None)
+    created = row.held_until
+
+    row.starts, row.ends = practice.at(MONDAY, 9), practice.at(MONDAY, 9, 30)
+    row.clean()
+    row.save()
+
+    assert created == practice.at(MONDAY, 15, 30)
+    assert row.held_until == practice.at(MONDAY, 9, 40)
+    assert row.claims.count() == 2 * 8
