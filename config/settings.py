@@ -5,7 +5,8 @@ Nothing else in the project reads the environment.
 
 from __future__ import annotations
 
-import sys
+import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,24 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+
+
+def _read_dotenv(path: Path) -> None:
+    """Add what the file says to the environment, which wins over it. A file that is not there says nothing."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        raise ImproperlyConfigured(f"{path} cannot be read as UTF-8 text") from None
+    for number, line in enumerate(lines, start=1):
+        # django-environ would go on without a broken line, and log it: it may hold a secret.
+        if line and not re.match(r"#|(export )?\w+=", line):
+            raise ImproperlyConfigured(f"{path}, line {number}: expected NAME=value")
+    environ.Env.read_env(StringIO("\n".join(lines)))
+
+
+_read_dotenv(BASE_DIR / ".env")
 
 
 def _read(name: str, cast: Any, default: Any = environ.Env.NOTSET) -> Any:
@@ -39,11 +57,22 @@ def _strict_bool(text: str) -> bool:
 
 _strict_bool.__name__ = "truth value (true or false)"
 
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+_count.__name__ = "whole number from 0"
+
 DEBUG: bool = _read("DEBUG", _strict_bool, default=False)
 
 # In DEBUG the secrets have values that anyone can read in this file; outside DEBUG they have none at all.
 SECRET_KEY: str = _read("SECRET_KEY", str, default="insecure-development-key" if DEBUG else environ.Env.NOTSET)
-ALLOWED_HOSTS: list[str] = _read("ALLOWED_HOSTS", list, default=["127.0.0.1", "localhost", "[::1]"] if DEBUG else [])
+_LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS: list[str] = _read("ALLOWED_HOSTS", list, default=_LOOPBACK if DEBUG else environ.Env.NOTSET)
 
 _DEVELOPMENT_DATA_KEY = "ZnJvbnRkZXNrLWRldmVsb3BtZW50LWRhdGEta2V5ISE="
 # The first encrypts, all decrypt. Never SECRET_KEY: that one is rotated without a thought for stored data.
@@ -67,8 +96,13 @@ except (ImproperlyConfigured, ValueError, KeyError):
 if DATABASES["default"].get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgres://user:password@host/name")
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    if DATABASES["default"]["NAME"] == ":memory:":
+        raise ImproperlyConfigured("DATABASE_URL must name a file: several processes share the database")
     _database_path = Path(DATABASES["default"]["NAME"])
-    _database_path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _database_path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise ImproperlyConfigured(f"The database's directory {_database_path.parent} cannot be made") from None
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,  # seconds a writer waits for another
         "transaction_mode": "IMMEDIATE",  # a transaction that begins with a read cannot then fail to become a writer
@@ -78,22 +112,26 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(_database_path.with_name(f"test_{_database_path.name}"))}
 
 REDIS_URL: str = _read("REDIS_URL", str, default="")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://")
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 
-STANDIN_URL = "http://127.0.0.1:8765/v1"
+# Not for .env: `make run` lets the stand-in pick a free port, and names it to the other processes.
+STANDIN_PORT: int = _read("STANDIN_PORT", _count, default=8765)
+STANDIN_URL = f"http://127.0.0.1:{STANDIN_PORT}/v1"
 OPENAI_API_KEY: str = _read("OPENAI_API_KEY", str, default="")
 _default_base_url = STANDIN_URL if DEBUG and not OPENAI_API_KEY else "https://api.openai.com/v1"
-OPENAI_BASE_URL: str = _read("OPENAI_BASE_URL", str, default=_default_base_url).rstrip("/")
+OPENAI_BASE_URL: str = (_read("OPENAI_BASE_URL", str, default="") or _default_base_url).rstrip("/")
 if not OPENAI_BASE_URL.startswith(("http://", "https://")):
     raise ImproperlyConfigured("OPENAI_BASE_URL must begin with http:// or https://")
 
 # How many proxies stand before us, each of which appends to X-Forwarded-For.
-TRUSTED_PROXIES: int = _read("TRUSTED_PROXIES", int, default=0)
-DRAIN_SECONDS: int = _read("DRAIN_SECONDS", int, default=600)
+TRUSTED_PROXIES: int = _read("TRUSTED_PROXIES", _count, default=0)
+DRAIN_SECONDS: int = _read("DRAIN_SECONDS", _count, default=600)
 
 INSTALLED_APPS = [
     "daphne",
@@ -177,8 +215,6 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {"TITLE": "Frontdesk staff API", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
-
-TESTING = "pytest" in sys.modules
 
 LOGGING = {
     "version": 1,
