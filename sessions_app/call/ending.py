@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sessions_app.call import turns
+from sessions_app.call import tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
@@ -119,15 +117,17 @@ def finished(state: CallState, at: int) -> list[Effect]:
     if state.life.state != "ending" or state.life.hang_up_at is None:
         return []
     quiet_at = state.outbox.quiet_at()
-    heard = quiet_at is not None and quiet_at <= at
     if state.life.caller_gone:
-        settled = not state.transcript.pending() and state.floor.speaking is None
+        settled = not (state.transcript.pending() or state.floor.speaking or state.functions.waiting)
     else:
-        settled = heard and state.responses.active_id is None
-    tools_done = not state.functions.waiting
-    if at < state.life.hang_up_at and not (settled and tools_done):
-        return []
-    return close(state, at)
+        settled = _only_listening(state) and quiet_at is not None and quiet_at <= at
+    return close(state, at) if settled or at >= state.life.hang_up_at else []
+
+
+def _only_listening(state: CallState) -> bool:
+    """Whether an ending call waits for nothing but its last words to be heard."""
+    busy = state.responses.active_id is not None or state.functions.waiting or state.life.caller_gone
+    return state.life.state == "ending" and not busy
 
 
 def close(state: CallState, at: int) -> list[Effect]:
@@ -169,18 +169,15 @@ def outcome(state: CallState) -> str:
 def next_tick(state: CallState) -> int | None:
     """Return when `tick` should be called at the latest, or None when nothing is timed."""
     held = state.functions.held
-    quiet_at = state.outbox.quiet_at()
-    pending = state.confirmation.pending
-    times: list[Any] = [
+    times: list[int | None] = [
         state.outbox.next_due(),
         state.life.deadline if not state.ending else None,
         MAX_CONNECT_MS if state.life.state == "connecting" else None,
-        state.life.hang_up_at,
+        state.life.hang_up_at if state.life.state == "ending" else None,
+        tool_side.recap_ends_at(state),
         held.until if held is not None else None,
         *(cut.until for cut in state.floor.cuts),
     ]
-    if state.life.state == "ending" and not state.life.caller_gone:
-        times.append(quiet_at)
-    if pending is not None and pending.held_all and pending.heard_at is None:
-        times.append(state.outbox.ends_at(pending.item_id))
+    if _only_listening(state):
+        times.append(state.outbox.quiet_at())
     return min((time for time in times if time is not None), default=None)

@@ -191,17 +191,22 @@ def recap_said(state: CallState, transcript: str, at: int) -> list[Effect]:
     return effects + state.say_exactly(Purpose.ANSWER, sorry, at)
 
 
-def recap_heard(state: CallState, at: int) -> None:
-    """Note the moment from which a yes counts: the recap has been heard to its end."""
+def recap_ends_at(state: CallState) -> int | None:
+    """Return when a recap that is being heard will have been heard to its end. One that was cut never will."""
     pending = state.confirmation.pending
     if pending is None or not pending.held_all or pending.heard_at is not None:
-        return
+        return None
     entry = state.transcript.get(pending.item_id)
     if entry is None or entry.fact.interrupted:
-        return
-    ends_at = state.outbox.ends_at(pending.item_id)
+        return None
+    return state.outbox.ends_at(pending.item_id)
+
+
+def recap_heard(state: CallState, at: int) -> None:
+    """Note the moment from which a yes counts."""
+    ends_at = recap_ends_at(state)
     if ends_at is not None and ends_at <= at:
-        state.confirmation.recap_heard(max(ends_at, 0))
+        state.confirmation.recap_heard(ends_at)
 
 
 def button(state: CallState, token: str, answer: str, at: int) -> list[Effect]:

@@ -29,7 +29,8 @@ def test_plain_yes_is_yes(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["No.", "No thanks, not that one", "Yes, but change the time", "Wait", "don't", "actually, Friday", "cancel"]
+    "text",
+    ["No.", "No thanks, not that one", "Yes, but change the time", "Wait", "don't", "actually, Friday", "cancel"],
 )
 def test_refusing_word_anywhere_is_no_yes(text: str):
     assert judge(text, question=QUESTION) is Verdict.CHANGE

@@ -1,0 +1,257 @@
+"""What a model may try, and what is written all the same: only what the caller said yes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from sessions_app.effects import LeaveTask, ToCaller
+from tests.sessions_app.call.script import QUESTION, Scene, booked, recap
+
+
+def asked(**brief: object) -> Scene:
+    """The model wanted to book; the recap was read out and heard to its end."""
+    scene = Scene(**brief).live()
+    scene.calls("resp_2", ("call_1", "book", '{"at": "10:30"}'))
+    scene.tool("call_1", recap())
+    scene.reply("resp_recap", "item_recap", QUESTION, sound_ms=3000)
+    return scene.at(scene.now + 3.5)
+
+
+def call_again(scene: Scene, call_id: str = "call_2", *, digest: str = "v1") -> None:
+    scene.calls(f"resp_{call_id}", (call_id, "book", "{}"))
+    scene.tool(call_id, recap(digest))
+
+
+def test_write_is_first_only_tried_out():
+    scene = Scene().live()
+
+    scene.calls("resp_2", ("call_1", "book", '{"confirmed": true}'))
+
+    assert [run.commit for run in scene.runs(commit=False)] == [False]
+    assert scene.runs(commit=True) == []
+
+
+def test_recap_is_read_out_without_tools_and_shown():
+    scene = asked()
+
+    spoken = scene.to_model("response.create")[-1]["response"]
+    [shown] = scene.told("frontdesk.confirm")
+
+    assert (spoken["tools"], spoken["tool_choice"]) == ([], "none")
+    assert QUESTION in spoken["instructions"]
+    assert (shown["question"], shown["lines"]) == (QUESTION, [["When", "Monday at 10:30 AM"]])
+    assert scene.outputs()["call_1"][0]["error_code"] == "confirmation_required"
+
+
+def test_spoken_yes_lets_the_same_values_run_once():
+    scene = asked()
+    scene.speech("item_yes", "Yes, please.")
+    call_again(scene)
+
+    [run] = scene.runs(commit=True)
+    scene.tool("call_2", booked())
+    call_again(scene, "call_3")
+
+    assert (run.call_id, run.confirmed_by) == ("call_2", "item_yes")
+    assert len(scene.runs(commit=True)) == 1
+    assert [event["answer"] for event in scene.told("frontdesk.confirm_closed")] == ["yes"]
+    assert [event["lines"] for event in scene.told("frontdesk.card")] == [[["When", "Monday"]]]
+
+
+def test_typed_yes_counts():
+    scene = asked()
+    scene.typed("yes", item_id="item_yes")
+    call_again(scene)
+
+    assert [run.confirmed_by for run in scene.runs(commit=True)] == ["item_yes"]
+
+
+def test_button_counts_and_the_model_hears_of_it():
+    scene = asked()
+    [shown] = scene.told("frontdesk.confirm")
+
+    scene.caller("frontdesk.confirm", token=shown["token"], answer="yes")
+    call_again(scene)
+
+    assert [run.confirmed_by for run in scene.runs(commit=True)] == ["button"]
+    said = [event["item"] for event in scene.to_model("conversation.item.create") if "role" in event["item"]]
+    assert [(item["role"], item["content"][0]["text"]) for item in said] == [("user", "Yes.")]
+
+
+def test_model_that_calls_again_without_an_answer_gets_a_new_question():
+    scene = asked()
+
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+    assert len(scene.told("frontdesk.confirm")) == 2 + len(scene.told("frontdesk.confirm_closed"))
+
+
+def test_value_changed_after_the_recap_needs_a_new_yes():
+    scene = asked()
+    scene.speech("item_yes", "Yes.")
+
+    call_again(scene, digest="v2")
+
+    assert scene.runs(commit=True) == []
+    assert scene.outputs()["call_2"][0]["error_code"] == "confirmation_required"
+
+
+def test_yes_said_before_the_recap_counts_for_nothing():
+    scene = Scene().live()
+    scene.speech("item_early", "Yes, yes, go ahead.")
+
+    scene.calls("resp_2", ("call_1", "book", "{}"))
+    scene.tool("call_1", recap())
+
+    assert scene.runs(commit=True) == []
+
+
+def test_yes_spoken_into_the_recap_counts_for_nothing():
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "book", "{}"))
+    scene.tool("call_1", recap())
+    scene.reply("resp_recap", "item_recap", QUESTION, sound_ms=3000)
+    scene.at(scene.now + 1.0)
+
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_yes_that_is_still_being_transcribed_is_waited_for():
+    scene = asked()
+    scene.speech("item_yes", None)
+    call_again(scene)
+    held = scene.runs(commit=True)
+
+    scene.transcribed("item_yes", "Yes.")
+
+    assert held == []
+    assert [run.call_id for run in scene.runs(commit=True)] == ["call_2"]
+
+
+def test_yes_that_is_transcribed_too_late_is_no_yes():
+    scene = asked()
+    scene.speech("item_yes", None)
+    call_again(scene)
+
+    scene.at(scene.now + 3.1)
+    scene.transcribed("item_yes", "Yes.")
+
+    assert scene.runs(commit=True) == []
+    assert len(scene.outputs()["call_2"]) == 1
+
+
+@pytest.mark.parametrize("words", ["No.", "What?", "Yes, but at eleven"])
+def test_anything_but_a_yes_writes_nothing(words: str):
+    scene = asked()
+    scene.speech("item_answer", words)
+
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_change_button_writes_nothing():
+    scene = asked()
+    [shown] = scene.told("frontdesk.confirm")
+
+    scene.caller("frontdesk.confirm", token=shown["token"], answer="change")
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_recap_that_loses_a_value_is_said_once_more_and_then_a_task_is_left():
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "book", "{}"))
+    scene.tool("call_1", recap())
+    scene.reply("resp_recap", "item_recap", "I will book something. Shall I go ahead?", sound_ms=1000)
+    again = len(scene.to_model("response.create"))
+
+    scene.reply("resp_recap2", "item_recap2", "I will book a cleaning. All right?", sound_ms=1000)
+    scene.at(scene.now + 3)
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert again == 3
+    assert [e.text for e in scene.effects if isinstance(e, LeaveTask)] == [QUESTION]
+    assert scene.runs(commit=True) == []
+
+
+def test_second_write_in_the_same_breath_is_told_to_wait():
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "book", "{}"), ("call_2", "book", "{}"))
+
+    scene.tool("call_1", recap("v1"))
+    scene.tool("call_2", recap("v2"))
+
+    codes = [outputs[0]["error_code"] for outputs in scene.outputs().values()]
+    assert codes == ["confirmation_required", "one_at_a_time"]
+    assert len(scene.to_model("response.create")) == 2
+
+
+def test_emergency_typed_gives_the_fixed_line_and_no_reply_of_the_model():
+    scene = Scene(clips={"guardrail:0": bytes(1000 * 48)}).live()
+    before = len(scene.to_model("response.create"))
+
+    scene.typed("I have chest pain", item_id="item_u1")
+
+    [shown] = scene.told("frontdesk.emergency")
+    assert (shown["line"], shown["number"]) == ("Please call 911 now.", "911")
+    assert len(scene.to_model("response.create")) == before
+    assert scene.own() == ["guardrail.tripped"]
+    assert sum(len(e.pcm) for e in scene.effects if isinstance(e, ToCaller)) == (500 + 1000) * 48
+
+
+def test_emergency_spoken_cancels_the_reply_that_has_begun():
+    scene = Scene().live()
+    scene.speech("item_u1", None)
+    scene.reply("resp_2", "item_2", "Which day would you like?", sound_ms=2000, finished=False)
+
+    scene.transcribed("item_u1", "I can't breathe")
+
+    assert [event["response_id"] for event in scene.to_model("response.cancel")] == ["resp_2"]
+    assert len(scene.told("frontdesk.emergency")) == 1
+
+
+def test_reply_that_begins_after_an_emergency_was_heard_is_cancelled():
+    scene = Scene().live()
+    scene.speech("item_u1", "I have chest pain")
+
+    effects = scene.model("response.created", response={"id": "resp_2", "status": "in_progress"})
+
+    assert [event["response_id"] for event in scene.to_model("response.cancel")] == ["resp_2"]
+    assert [e for e in effects if getattr(e, "event", {}).get("type") == "response.created"] == []
+
+
+def test_emergency_is_heard_while_it_is_still_being_transcribed():
+    scene = Scene().live()
+    scene.speech("item_u1", None)
+    kind = "conversation.item.input_audio_transcription.delta"
+    scene.model(kind, item_id="item_u1", delta="I have chest")
+
+    early = len(scene.told("frontdesk.emergency"))
+    scene.model(kind, item_id="item_u1", delta=" pain since")
+
+    assert (early, len(scene.told("frontdesk.emergency"))) == (0, 1)
+
+
+def test_nothing_is_written_after_an_emergency():
+    scene = asked()
+    scene.speech("item_yes", "Yes. Also I have chest pain")
+    call_again(scene)
+    scene.calls("resp_9", ("call_9", "book", "{}"))
+
+    assert scene.runs(commit=True) == []
+    assert scene.outputs()["call_9"][0]["error_code"] == "emergency"
+
+
+def test_caller_without_our_subprotocol_hears_none_of_our_own_events():
+    scene = asked(own_events=False)
+    scene.typed("I have chest pain", item_id="item_u1")
+
+    assert scene.told("frontdesk") == []
+    assert "frontdesk.emergency" in scene.own()
