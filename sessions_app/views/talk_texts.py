@@ -294,6 +294,11 @@ def _steps() -> dict[str, list[str]]:
 def _ended(name: str) -> dict[str, dict[str, str]]:
     goodbye = _("Thank you for calling")
     over = _("The call has ended")
+    lost = {
+        "title": _("%(name)s cannot go on") % {"name": name},
+        "text": _("The speech service stopped answering. What you said so far has been kept."),
+    }
+    fault = {"title": over, "text": _("Something went wrong on our side. Please call us by phone.")}
     return {
         "caller": {"title": over, "text": _("You ended the call. What was said is kept for our staff.")},
         "goodbye": {"title": goodbye, "text": _("%(name)s has said goodbye.") % {"name": name}},
@@ -306,14 +311,18 @@ def _ended(name: str) -> dict[str, dict[str, str]]:
             "title": _("Please call now"),
             "text": _("%(name)s cannot help in an emergency. Use the number above.") % {"name": name},
         },
-        "upstream": {
-            "title": _("%(name)s cannot go on") % {"name": name},
-            "text": _("The speech service stopped answering. What you said so far has been kept."),
+        "upstream": lost,
+        "refused": lost,
+        "internal": fault,
+        "error": fault,
+        "bad_message": fault,
+        "interrupted": {
+            "title": _("Our server is restarting"),
+            "text": _("Please start again in a moment. What you said so far has been kept."),
         },
         "budget": {
             "title": _("No more calls at the moment"),
             "text": _("The clinic has reached its limit for automated calls. Please call us by phone."),
         },
-        "error": {"title": over, "text": _("Something went wrong on our side. Please call us by phone.")},
         "other": {"title": over, "text": _("What was said is kept for our staff.")},
     }

@@ -28,8 +28,9 @@ EMERGENCY = {"type": "frontdesk.emergency", "line": "Call now.", "number": "911"
 END = {"type": "hang_up"}
 
 
-def over(status: str) -> Event:
-    return {"type": "response.done", "response": {"id": "r", "status": status}}
+def over(status: str, *output: str) -> Event:
+    items = [{"type": kind} for kind in output]
+    return {"type": "response.done", "response": {"id": "r", "status": status, "output": items}}
 
 
 STATUS_AFTER: list[tuple[str, list[Event], str]] = [
@@ -53,12 +54,18 @@ STATUS_AFTER: list[tuple[str, list[Event], str]] = [
     ("a sentence during a tool", [*LIVE, WORKING, PLAYS], "speaking"),
     ("one of two equal tools done", [*LIVE, WORKING, WORKING, WORKED], "working"),
     ("both done", [*LIVE, PLAYS, SILENT, WORKING, WORKING, WORKED, WORKED], "listening"),
+    ("a tool done without its name", [*LIVE, PLAYS, SILENT, WORKING, {**WORKED, "label": ""}], "listening"),
+    ("a tool that asks for a yes", [*LIVE, PLAYS, SILENT, WORKING, CONFIRM], "listening"),
+    ("a tool done that never began", [*LIVE, WORKED, WORKING], "working"),
     ("muting", [*LIVE, MUTE], "muted"),
     ("a reply while muted", [*LIVE, MUTE, PLAYS], "speaking"),
     ("a tool while muted", [*LIVE, MUTE, WORKING], "working"),
     ("unmuting", [*LIVE, MUTE, UNMUTE], "listening"),
     ("muting with push to talk", [*LIVE, PUSH, MUTE], "listening"),
     ("holding", [*LIVE, PLAYS, PUSH, HOLD], "listening"),
+    ("a tool's own reply", [*LIVE, STARTS, STOPS, WAITED, CREATED, over("completed")], "thinking"),
+    ("a reply without sound", [*LIVE, STARTS, STOPS, WAITED, CREATED, over("completed", "message")], "listening"),
+    ("a spoken greeting, read", [*TEXT, WAITED, {"type": "response.output_audio_transcript.delta"}], "listening"),
     ("writing", [*TEXT, CREATED], "speaking"),
     ("written", [*TEXT, CREATED, over("completed")], "listening"),
     ("a spoken reply in a text call", [*TEXT, MUTE], "listening"),

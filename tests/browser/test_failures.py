@@ -180,7 +180,7 @@ async def test_each_close_code_is_told_in_its_own_words(
     assert len({title + text for title, text, _ in told}) == len(CODES)
 
 
-@pytest.mark.parametrize("reason", ["time_limit", "idle", "upstream", "error"])
+@pytest.mark.parametrize("reason", ["time_limit", "idle", "upstream", "interrupted"])
 async def test_each_reason_of_an_end_is_told(page: Page, begin: Begin, agent: Agent, reason: str) -> None:
     caller: Caller = await begin("text")
 

@@ -62,10 +62,8 @@ export function reduce(state, event) {
 
 const live = (handle) => (state, event) => (inCall(state) ? handle(state, event) : null);
 const stopped = (phase, more) => ({ phase, ...QUIET, ...more });
-const without = (list, entry) => {
-  const at = list.indexOf(entry);
-  return at < 0 ? list : list.toSpliced(at, 1);
-};
+/** A tool that is done need not say which: then the first to begin counts as the first to end. */
+const without = (list, entry) => list.toSpliced(Math.max(0, list.indexOf(entry)), 1);
 
 const HANDLERS = {
   start: (state, { mode }) => {
@@ -113,10 +111,13 @@ const HANDLERS = {
   "input_audio_buffer.speech_stopped": live(() => ({ callerSpeaking: false, waiting: true, slow: false })),
   "response.created": live(() => ({ responseActive: true })),
   "response.output_text.delta": live(() => ({ waiting: false, slow: false })),
+  // A greeting may be on its way as sound before the server hears that this caller reads.
+  "response.output_audio_transcript.delta": live(({ mode }) => (mode === "text" ? { waiting: false, slow: false } : null)),
   "response.done": live((state, { response }) => {
-    // A reply that was cut off is followed by another: what cut it off asked for one.
+    // A reply without words called a tool, and one that was cut off gave way to the caller: both have a sequel.
+    const words = response.status === "completed" && response.output.some((item) => item.type === "message");
     const lost = response.status === "failed" || response.status === "incomplete";
-    return lost ? { responseActive: false, waiting: false, slow: false } : { responseActive: false };
+    return words || lost ? { responseActive: false, waiting: false, slow: false } : { responseActive: false };
   }),
 
   "frontdesk.call": live((state, event) => ({
@@ -129,6 +130,7 @@ const HANDLERS = {
   })),
   "frontdesk.confirm": live((state, { token, question, lines }) => ({
     recap: { token, question, lines, answer: null },
+    tools: [], // what asks for a yes is not at work
   })),
   "frontdesk.confirm_closed": live((state, { token }) => (state.recap?.token === token ? { recap: null } : null)),
   "frontdesk.emergency": live((state, { line, number }) => ({ emergency: { line, number }, recap: null, tools: [] })),
