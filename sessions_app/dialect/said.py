@@ -135,10 +135,11 @@ def parse_caller(text: str, *, sample_bytes: int = 2) -> CallerEvent:
 
 
 def _load(text: str) -> dict[str, Any]:
-    if len(text) > MAX_MESSAGE_BYTES:
+    if _bytes(text) > MAX_MESSAGE_BYTES:
         raise Refused("message_too_large", f"A message is at most {MAX_MESSAGE_BYTES} bytes")
     try:
         raw = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        _check_writable(text, raw)
     except (ValueError, RecursionError):
         raise Refused("invalid_json", "The message is not JSON, or names a key twice") from None
     if not isinstance(raw, dict):
@@ -146,6 +147,16 @@ def _load(text: str) -> dict[str, Any]:
     if _depth(raw) > MAX_DEPTH:
         raise Refused("invalid_json", f"The message is nested more than {MAX_DEPTH} deep")
     return raw
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _check_writable(text: str, raw: Any) -> None:
+    """Raise ValueError for half of a surrogate pair, which only an escape can spell: no socket can send it on."""
+    if not text.isascii() or "\\u" in text:
+        json.dumps(raw, ensure_ascii=False).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
