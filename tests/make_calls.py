@@ -126,9 +126,9 @@ def make_patient(clinic: Clinic, **fields: Any) -> Patient:
         clinic=clinic,
         **{
             "first_name": "Maria",
-            "last_name": f"Santos {next(_numbers)}",
+            "last_name": "Santos",
             "date_of_birth": date(1988, 4, 12),
-            "phone": "+1 541 555 0142",
+            "phone": f"+1 541 555 {next(_numbers):04}",
             **fields,
         },
     )

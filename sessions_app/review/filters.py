@@ -60,7 +60,7 @@ class CallFilter(forms.Form):
     )
 
     def __init__(self, data: Mapping[str, Any], *, reader: Reader) -> None:
-        super().__init__(data, auto_id="filter-%s", use_required_attribute=False)
+        super().__init__(data, auto_id="filter-%s", label_suffix="", use_required_attribute=False)
         self.reader = reader
         agents = self.fields["agent"]
         assert isinstance(agents, forms.ModelChoiceField)

@@ -37,13 +37,13 @@ def seconds(milliseconds: int | None) -> str:
         return ""
     if milliseconds < 100:
         return _("%(n)s ms") % {"n": milliseconds}
-    return _("%(n)s s") % {"n": number_format(milliseconds / 1000, decimal_pos=1)}
+    return _("%(n)s s") % {"n": number_format(round(milliseconds / 1000, 1), decimal_pos=1)}
 
 
 @register.filter
 def dollars(microusd: int | None) -> str:
     """Three places: a call costs cents."""
-    return "" if microusd is None else f"${number_format(microusd / 1_000_000, decimal_pos=3)}"
+    return "" if microusd is None else f"${number_format(round(microusd / 1_000_000, 3), decimal_pos=3)}"
 
 
 @register.filter

@@ -26,6 +26,13 @@ function toast(text) {
 document.documentElement.classList.add("scripted");
 makeTabs(byId("panel"));
 
+// What sticks to the top and the bottom covers lines: how much, the style sheet must know.
+for (const [name, part] of [["--head", document.querySelector(".review-head")], ["--foot", byId("player")]]) {
+  const tell = () => document.documentElement.style.setProperty(name, `${part.offsetHeight}px`);
+  new ResizeObserver(tell).observe(part);
+  tell();
+}
+
 const transcript = new Transcript();
 const speaking = (ms) => transcript.speaking(ms);
 const player = byId("sound") ? new PlayerBar({ peaks, durationMs, texts, speaking, announce }) : null;

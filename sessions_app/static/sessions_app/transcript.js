@@ -95,7 +95,7 @@ export class Search {
     this.at = (this.at + by + this.hits.length) % this.hits.length;
     const row = this.hits[this.at];
     row.classList.add("hit-now");
-    row.closest("details")?.setAttribute("open", "");
+    row.querySelector("details")?.setAttribute("open", "");
     this.chosen(row, this.at + 1, this.hits.length);
   }
 
