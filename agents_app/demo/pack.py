@@ -149,7 +149,7 @@ Children are welcome from their first tooth on.""",
     closures=((9, "00:00", "23:55", "staff training day"),),
     patients=(
         ("Maria", "Lopez", date(1985, 3, 14), "+1 206 555 0111"),
-        ("James", "Whitfield", date(1962, 7, 2), "+1 206 555 0112"),
+        ("James", "Carter", date(1962, 7, 2), "+1 206 555 0112"),
         ("Aisha", "Khan", date(1994, 11, 23), "+1 206 555 0113"),
         ("Peter", "Novak", date(1978, 1, 30), "+1 206 555 0114"),
         ("Grace", "Chen", date(2001, 5, 9), "+1 206 555 0115"),
