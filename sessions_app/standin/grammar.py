@@ -37,7 +37,7 @@ ALARM = frozenset(
         "heart help hurt hurts kill pain stroke suicide swell swelling swollen unconscious urgent"
     )
 )
-DANGLING = frozenset(_words("a an and at by for from i in my next of on or the this to with"))
+DANGLING = frozenset(_words("a an and at by for from i in my next of on or that the this to with"))
 """A sentence of the grammar that ends with one of these broke off."""
 
 SENTENCES = (

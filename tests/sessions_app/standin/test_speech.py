@@ -32,6 +32,8 @@ CLEANING = function(
     kind={"type": "string", "enum": ["cleaning", "filling"], "title": "Kind of visit"},
 )
 
+CANCEL = function("cancel_appointment", "Cancel an appointment.")
+
 needs_flite = pytest.mark.skipif(best_voice().name != "flite", reason="flite is not installed")
 needs_pocketsphinx = pytest.mark.skipif(
     not importlib.util.find_spec("pocketsphinx"), reason="pocketsphinx is not installed"
@@ -93,15 +95,15 @@ async def test_spoken_turn_is_heard_and_answered_in_the_order_of_the_service():
 async def test_telephone_sound_is_heard(kind: str):
     async with running_standin(speech=True) as standin, client_of(standin) as client:
         await listening(client)
-        await client.configure(audio={"input": {"format": {"type": kind}}})
+        await client.configure(tools=[CANCEL], audio={"input": {"format": {"type": kind}}})
 
-        sound = encode(await spoken("yes please"), {"type": kind})
+        sound = encode(await spoken("i want to cancel my appointment"), {"type": kind})
         for start in range(0, len(sound), 1600):
             piece = base64.b64encode(sound[start : start + 1600]).decode()
             await client.send("input_audio_buffer.append", audio=piece)
         events = await client.until("conversation.item.input_audio_transcription.completed")
 
-        assert events[-1]["transcript"] == "yes please"
+        assert events[-1]["transcript"] == "i want to cancel my appointment"
 
 
 @speech
