@@ -38,12 +38,17 @@ _read_dotenv(BASE_DIR / ".env")
 
 
 def _read(name: str, cast: Any, default: Any = environ.Env.NOTSET) -> Any:
-    """Return the setting `name`; a wrong value is one clear line, which does not repeat it: it may be a secret."""
+    """Return the setting `name`; a wrong value is one clear line, which does not repeat it: it may be a secret.
+
+    An empty value is none: `NAME=` is how a line of .env is switched off.
+    """
+    if not env.ENVIRON.get(name):
+        if default is environ.Env.NOTSET:
+            raise ImproperlyConfigured(f"{name} is not set; see .env.example")
+        return default
     try:
-        return env.get_value(name, cast=cast, default=default)
-    except ImproperlyConfigured:
-        raise ImproperlyConfigured(f"{name} is not set; see .env.example") from None
-    except (ValueError, TypeError):
+        return env.get_value(name, cast=cast)
+    except (ImproperlyConfigured, ValueError, TypeError):
         raise ImproperlyConfigured(f"{name} is not a valid {cast.__name__}; see .env.example") from None
 
 
@@ -125,7 +130,7 @@ STANDIN_PORT: int = _read("STANDIN_PORT", _count, default=8765)
 STANDIN_URL = f"http://127.0.0.1:{STANDIN_PORT}/v1"
 OPENAI_API_KEY: str = _read("OPENAI_API_KEY", str, default="")
 _default_base_url = STANDIN_URL if DEBUG and not OPENAI_API_KEY else "https://api.openai.com/v1"
-OPENAI_BASE_URL: str = (_read("OPENAI_BASE_URL", str, default="") or _default_base_url).rstrip("/")
+OPENAI_BASE_URL: str = _read("OPENAI_BASE_URL", str, default=_default_base_url).rstrip("/")
 if not OPENAI_BASE_URL.startswith(("http://", "https://")):
     raise ImproperlyConfigured("OPENAI_BASE_URL must begin with http:// or https://")
 
@@ -150,6 +155,7 @@ INSTALLED_APPS = [
     "agents_app",
     "agents_app.practice",
     "sessions_app",
+    "config",
 ]
 
 MIDDLEWARE = [
