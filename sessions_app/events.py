@@ -295,11 +295,19 @@ def encode_audio(pcm: bytes) -> str:
 def parse(text: str | bytes) -> ServerEvent:
     """Return the event in a frame of the Realtime API. Raises Malformed."""
     try:
-        raw = json.loads(text)
+        raw = _load(text)
         name = raw["type"]
         kind = SERVER_EVENTS.get(name)
         if kind is None:
-            return Other(name=str(name)[:80], event_id=str(raw.get("event_id", "")))
+            return Other(name=name[:80], event_id=str(raw.get("event_id", "")))
         return kind.model_validate(raw)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
         raise Malformed from None
+
+
+def _load(text: str | bytes) -> Any:
+    raw = json.loads(text)
+    if isinstance(text, str) and "\\u" not in text:
+        return raw
+    # Half of a surrogate pair, which only an escape can spell, could be neither stored nor sent on.
+    return json.loads(json.dumps(raw, ensure_ascii=False).encode("utf-8", "replace"))

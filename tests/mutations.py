@@ -1,4 +1,4 @@
-"""The client events of the Realtime API, and every way to bend one of them: for the parser's tests and for a server's."""
+"""The client events of the Realtime API and every way to bend one: for the parser's tests and for a server's."""
 
 from __future__ import annotations
 

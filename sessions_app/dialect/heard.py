@@ -11,6 +11,11 @@ from sessions_app import events
 from sessions_app.dialect.said import REQUEST_KEY
 from sessions_app.events import encode_audio
 
+# What is copied of an event must be one of these: a word that nobody has listed may be anybody's.
+_ITEM_STATUSES = ("completed", "incomplete", "in_progress")
+_RESPONSE_STATUSES = ("completed", "cancelled", "failed", "incomplete", "in_progress")
+_REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
+
 
 def error(code: str, message: str, *, param: str | None = None, event_id: str | None = None) -> dict[str, Any]:
     """Return an `error` event in plain words. `event_id` is the caller's own."""
@@ -49,7 +54,7 @@ def shown_item(item: events.ItemBody) -> dict[str, Any] | None:
         "id": item.id,
         "type": "message",
         "role": item.role,
-        "status": item.status or "completed",
+        "status": item.status if item.status in _ITEM_STATUSES else "completed",
         "content": [part for part in content if part is not None],
     }
 
@@ -72,16 +77,15 @@ def shown_response(response: events.ResponseBody) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "object": "realtime.response",
         "id": response.id,
-        "status": response.status or "in_progress",
+        "status": response.status if response.status in _RESPONSE_STATUSES else "in_progress",
         "status_details": None,
         "output": items,
         "output_modalities": [mode for mode in response.output_modalities if mode in ("audio", "text")],
         "metadata": metadata or None,
     }
     if details is not None and details.type in ("cancelled", "incomplete", "failed"):
-        reasons = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
         shown["status_details"] = {"type": details.type}
-        if details.reason in reasons:
+        if details.reason in _REASONS:
             shown["status_details"]["reason"] = details.reason
     return shown
 
