@@ -36,6 +36,7 @@ class Transcript:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._begun: dict[str, int] = {}  # speech that has begun and is no item yet: when
+        self._ended: dict[str, int] = {}  # speech that has ended: when
         self._written: dict[str, tuple[str, str]] = {}  # our own messages: text and source
         self.position = 0
         self.last_shown: str | None = None
@@ -46,6 +47,7 @@ class Transcript:
 
     def speech_ended(self, item_id: str, at: int) -> None:
         self._begun.setdefault(item_id, at)
+        self._ended[item_id] = at
         self.newest_caller_item = item_id
 
     def began_at(self, item_id: str) -> int | None:
@@ -66,6 +68,7 @@ class Transcript:
             return None
         spoken = body.role == "user" and any(part.type == "input_audio" for part in body.content)
         text, source = self._written.get(body.id, (body.words, "speech" if spoken or body.role != "user" else "text"))
+        started_ms, ended_ms = self._begun.get(body.id, at), self._ended.get(body.id)
         fact = ItemSaved(
             item_id=body.id,
             position=self.position,
@@ -73,7 +76,9 @@ class Transcript:
             source=source,
             text=text,
             transcript_state="pending" if spoken and not text else "done",
-            started_ms=self._begun.get(body.id, at),
+            started_ms=started_ms,
+            ended_ms=ended_ms,
+            audio_ms=ended_ms - started_ms if ended_ms is not None else 0,
             response_id=response_id,
         )
         self._entries[body.id] = Entry(fact, body)
