@@ -234,7 +234,7 @@ def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, t
     except IntegrityError:
         # The run that follows its own dry run: that one ended by asking for a yes.
         mine = ToolCall.objects.filter(session_id=context.call_id, call_id=function_call.call_id)
-        asked = mine.filter(error_code="confirmation_required")
+        asked = mine.filter(status=ToolCall.Status.ASKED)
         begun = asked.update(
             status=ToolCall.Status.RUNNING, error_code="", confirmed_by=function_call.confirmed_by, trace_id=trace_id
         )
@@ -242,7 +242,8 @@ def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, t
 
 
 def _store_ended(row: ToolCall, result: ToolResult, *, duration_ms: int) -> None:
-    row.status = ToolCall.Status.OK if result.ok else ToolCall.Status.ERROR
+    asked = ToolCall.Status.ASKED if result.recap is not None else ToolCall.Status.ERROR
+    row.status = ToolCall.Status.OK if result.ok else asked
     row.error_code = result.output.get("error_code", "")
     row.output, row.filled, row.duration_ms = result.output, result.filled, duration_ms
     row.confidence = result.output.get("confidence")

@@ -214,6 +214,7 @@ class ToolCall(models.Model):
     class Status(models.TextChoices):
         RUNNING = "running", _("running")
         OK = "ok", _("done")
+        ASKED = "asked", _("asked the caller first")
         ERROR = "error", _("failed")
         UNKNOWN = "unknown", _("unknown: the server stopped while it ran")
 
