@@ -4,7 +4,6 @@ Nothing is kept between answers: after a truncation, a deletion or a new session
 answer follows from what is there, as a model's does.
 """
 
-import json
 import re
 from typing import Any
 
@@ -24,37 +23,42 @@ from sessions_app.standin.dialogue.phrases import (
     WHICH,
     YES_OR_NO,
 )
-from sessions_app.standin.dialogue.results import DONE, SORRY, Record, Result, read_output, rendered, spoken
+from sessions_app.standin.dialogue.results import (
+    DONE,
+    SORRY,
+    Record,
+    Result,
+    read_arguments,
+    read_output,
+    rendered,
+    spoken,
+)
 from sessions_app.standin.dialogue.scene import Reply, Scene
-from sessions_app.standin.dialogue.when import parse_date
+from sessions_app.standin.dialogue.when import stated_today
 from sessions_app.standin.dialogue.words import (
     ENDING,
     GOODBYE,
     HELLO,
+    MAX_YES_WORDS,
     NEVER_MIND,
     NO,
+    OTHER_CHOICE,
     QUESTION,
+    SURE_WORDS,
     THANKS,
     YES,
     best_sentence,
     best_tool,
     greeting,
-    instruction_sentences,
+    is_ending,
     matching_sentence,
     matching_tool,
     plain,
     quoted,
     required_of,
-    spoken_part,
-    stems,
 )
 
 MAX_CALLS_IN_A_ROW = 6
-MAX_YES_WORDS = 12
-SURE_WORDS = 2
-"""So many words must point elsewhere before a question under way is left for them."""
-
-OTHER_CHOICE = re.compile(r"\b(time|day|date|slot|another|other|different|later|earlier)\b")
 
 
 def decide(scene: Scene) -> Reply:
@@ -64,16 +68,11 @@ def decide(scene: Scene) -> Reply:
         own = scene.own_instructions
         words = quoted(own) or greeting(own)
         if words or not allowed:
-            return Reply(words or _instructed(own))
+            return Reply(words or first_sentence(own) or HELP)
     mind = Mind(scene, allowed)
     for item in scene.items:
         mind.read(item)
     return mind.reply()
-
-
-def _instructed(own: str) -> str:
-    sentences = instruction_sentences(own)
-    return spoken_part(sentences[0]) if sentences else HELP
 
 
 class Mind:
@@ -81,7 +80,7 @@ class Mind:
 
     def __init__(self, scene: Scene, tools: list[dict[str, Any]]) -> None:
         self._scene = scene
-        self._goals = Goals(tools, _today(scene))
+        self._goals = Goals(tools, stated_today(scene.instructions, scene.today))
         self._calls: dict[str, tuple[str, Record]] = {}
         self._news: list[Result] = []
         self._asked_to_confirm: Result | None = None
@@ -101,7 +100,7 @@ class Mind:
             self._remark = quoted(item.text) or ""
         elif wire["type"] == "function_call":
             self._goals.step()  # what must be done first is on the stack before its result comes
-            self._calls[wire["call_id"]] = (wire["name"], _arguments(wire["arguments"]))
+            self._calls[wire["call_id"]] = (wire["name"], read_arguments(wire["arguments"]))
             self._calls_in_a_row += 1
         elif wire["type"] == "function_call_output" and wire["call_id"] in self._calls:
             name, arguments = self._calls[wire["call_id"]]
@@ -141,7 +140,7 @@ class Mind:
         if not self._news:
             return ""
         step = self._goals.step()
-        if all(result.ok and _is_ending(result.tool) for result in self._news):
+        if all(result.ok and is_ending(result.tool) for result in self._news):
             return "Goodbye."
         told = [result for result in self._news if not result.serves or result is self._news[-1]]
         said = [spoken(result) for result in told if not (result.ok and step and step.kind == "call")]
@@ -340,7 +339,7 @@ class Mind:
 
     def _goodbye(self) -> Reply:
         ranked = best_tool(ENDING, list(self._goals.tools.values()))
-        if ranked is None or not _is_ending(ranked):
+        if ranked is None or not is_ending(ranked):
             return Reply(GOODBYE_WORDS)
         arguments: Record = {}
         for name in required_of(self._goals.tools[ranked]):
@@ -393,23 +392,5 @@ class Mind:
         return best_tool(f"{result.code} {result.message}".replace("_", " "), others)
 
 
-def _is_ending(tool: str) -> bool:
-    return bool(stems(tool) & stems("end hang finish goodbye"))
-
-
 def _joined(*parts: str) -> str:
     return " ".join(part for part in parts if part)
-
-
-def _arguments(text: str) -> Record:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _today(scene: Scene) -> Any:
-    """Return the date that the instructions state, else the clock's."""
-    match = re.search(r"\btoday(?:'s date)?\b(?: is|:)?\s*([^\n.]{4,60})", scene.instructions, re.IGNORECASE)
-    return (parse_date(match[1], scene.today) if match else None) or scene.today

@@ -82,6 +82,14 @@ def read_output(tool: str, output: str, arguments: Record, heard_after: int) -> 
     )
 
 
+def read_arguments(text: str) -> Record:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _records_with(data: object, key: str) -> list[Record]:
     found: list[Record] = []
     if isinstance(data, dict):

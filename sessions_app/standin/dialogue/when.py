@@ -98,6 +98,12 @@ def parse_time(text: str) -> datetime.time | None:
     return None
 
 
+def stated_today(instructions: str, otherwise: datetime.date) -> datetime.date:
+    """Return the date that the instructions call today, else the other one."""
+    match = re.search(r"\btoday(?:'s date)?\b(?: is|:)?\s*([^\n.]{4,60})", instructions, re.IGNORECASE)
+    return (parse_date(match[1], otherwise) if match else None) or otherwise
+
+
 def part_of_day(text: str) -> range | None:
     """Return the hours of a part of the day, if one is named."""
     said = text.lower()

@@ -60,6 +60,11 @@ GOODBYE = re.compile(
 THANKS = re.compile(r"\b(thanks|thank you|great|perfect)\b")
 HELLO = re.compile(r"^\W*(hello|hi|hey|good (morning|afternoon|evening))\b[\w\s,]{0,12}\W*$")
 QUESTION = re.compile(r"\?|^\W*(what|when|where|which|who|why|how|do|does|are|is|can|could|will)\b")
+MAX_YES_WORDS = 12
+SURE_WORDS = 2
+"""So many words must point elsewhere before a question under way is left for them."""
+
+OTHER_CHOICE = re.compile(r"\b(time|day|date|slot|another|other|different|later|earlier)\b")
 ENDING = "end call hang up goodbye finish conversation"
 
 
@@ -190,6 +195,12 @@ def instruction_sentences(instructions: str) -> list[str]:
     return found
 
 
+def first_sentence(instructions: str) -> str | None:
+    """Return what is said of the first sentence, if there is one."""
+    found = instruction_sentences(instructions)
+    return spoken_part(found[0]) if found else None
+
+
 def spoken_part(sentence: str) -> str:
     """Return what is said of a line: without the label before its colon."""
     label, colon, rest = sentence.partition(": ")
@@ -220,3 +231,8 @@ def listed(values: Iterable[str]) -> str:
     """Return `a, b or c`."""
     *most, last = values
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def is_ending(tool: str) -> bool:
+    """Tell whether a tool, by its name, ends the conversation."""
+    return bool(stems(tool) & stems("end hang finish goodbye"))

@@ -93,7 +93,12 @@ class Talk:
         raise AssertionError("The dialogue called tools without end")
 
     def reply(self, **scene: Any) -> Reply:
-        settings = {"instructions": self.instructions, "tools": self.tools, "items": self.items, "today": TODAY}
+        settings: dict[str, Any] = {
+            "instructions": self.instructions,
+            "tools": self.tools,
+            "items": self.items,
+            "today": TODAY,
+        }
         return decide(Scene(**(settings | scene)))
 
     def call(self, name: str, arguments: Any) -> None:
