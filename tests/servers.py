@@ -1,0 +1,220 @@
+"""Real servers for tests: Daphne and uvicorn, each a process of its own on the test's database.
+
+A server lives as long as the test run. Its upstream is a reserved port of loopback, on which a test runs its own
+stand-in, or none. What the servers write to their log is there to be searched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from agents_app.models import Agent, ApiToken, Clinic, ClinicOrigin
+from agents_app.publishing import publish
+from sessions_app.client_secrets import Notice, mint
+from sessions_app.models import CallSession
+from sessions_app.standin.server import Standin, running_standin
+from tests.make import make_agent
+from tests.sessions_app.standin.recording import RecordingClient
+
+KINDS = ("daphne", "uvicorn")
+ORIGIN = "https://clinic.example"
+PATIENCE_S = 20.0
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+COMMANDS = {
+    "daphne": ("-m", "daphne", "--access-log", "-", "--fd"),
+    "uvicorn": ("-m", "uvicorn", "--ws", "websockets-sansio", "--lifespan", "off", "--fd"),
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Server:
+    kind: str
+    port: int
+    upstream_port: int
+    log_path: Path
+    data_dir: Path
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def log(self) -> str:
+        """Return all that the process has written."""
+        return self.log_path.read_text()
+
+    @contextlib.asynccontextmanager
+    async def upstream(self, **options: Any) -> AsyncIterator[Standin]:
+        """Run a stand-in where the server looks for the Realtime API; its `faults` are this test's own."""
+        async with running_standin(port=self.upstream_port, **options) as standin:
+            yield standin
+
+    @contextlib.asynccontextmanager
+    async def call(
+        self,
+        agent: Agent,
+        *,
+        key: str | None = None,
+        origin: str = ORIGIN,
+        own_events: bool = False,
+        checked: bool = True,
+    ) -> AsyncIterator[RecordingClient]:
+        """Call the agent as a page does, with a fresh key, unless another is given."""
+        value = key or await in_thread(lambda: new_key(agent, origin=origin))
+        protocols = ["realtime", *(["frontdesk"] if own_events else []), f"openai-insecure-api-key.{value}"]
+        async with connect(
+            f"{self.url}/realtime?model={agent.public_name}",
+            origin=origin or None,  # type: ignore[arg-type]  # a NewType of str
+            subprotocols=[Subprotocol(one) for one in protocols],
+            max_size=MAX_FRAME_BYTES,
+        ) as socket:
+            yield RecordingClient(socket, checked=checked and not own_events)
+
+
+@pytest.fixture(scope="session")
+def servers(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Return the server of a kind, begun when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+        running: dict[str, Server] = {}
+
+        def server(kind: str) -> Server:
+            if kind not in running:
+                running[kind] = stack.enter_context(_running(kind, tmp_path_factory.mktemp(kind)))
+            return running[kind]
+
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, servers: Callable[[str], Server], transactional_db: None) -> Server:
+    """Both servers, one after the other. Rows are committed, since another process reads them."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def uvicorn(servers: Callable[[str], Server], transactional_db: None) -> Server:
+    """For what does not depend on the server."""
+    return servers("uvicorn")
+
+
+@contextlib.contextmanager
+def _running(kind: str, directory: Path) -> Iterator[Server]:
+    # Bound and not listening: nobody else is given this port, and a stand-in may listen on it.
+    with _loopback() as listener, _loopback() as reserved:
+        listener.listen(128)
+        upstream_port = reserved.getsockname()[1]
+        log_path = directory / "log.txt"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *COMMANDS[kind], str(listener.fileno()), "config.asgi:application"],
+                cwd=settings.BASE_DIR,
+                env=_environment(upstream_port, directory),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+        try:
+            yield Server(kind, listener.getsockname()[1], upstream_port, log_path, directory)
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=PATIENCE_S)
+            process.kill()
+            process.wait()
+
+
+def _loopback() -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+def _environment(upstream_port: int, data_dir: Path) -> dict[str, str]:
+    """Settings as outside DEBUG, with this run's own secrets."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DEBUG": "false",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "DATA_KEYS": ",".join(settings.DATA_KEYS),
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "DATA_DIR": str(data_dir),
+        "DATABASE_URL": database_url(),
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
+        "OPENAI_API_KEY": "sk-test",
+    }
+
+
+def database_url() -> str:
+    """Return the address of the database that this test run uses."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    login = database["USER"] + (f":{database['PASSWORD']}" if database["PASSWORD"] else "")
+    return f"postgres://{login}@{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
+
+
+async def in_thread(do: Callable[[], T]) -> T:
+    """Use the database beside the event loop, and leave no connection behind."""
+
+    def work() -> T:
+        try:
+            return do()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(work)
+
+
+async def eventually(read: Callable[[], T], holds: Callable[[T], object]) -> T:
+    """Return what is read once it holds: what another process writes can only be looked for."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds(found := await in_thread(read)):  # noqa: ASYNC110 - no event passes between processes
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def ended_call(agent: Agent) -> CallSession:
+    """Return the agent's newest call once its end is stored."""
+
+    def newest() -> CallSession | None:
+        return CallSession.objects.filter(version__agent=agent).order_by("-started_at").first()
+
+    found = await eventually(newest, lambda call: call is not None and call.state == CallSession.State.ENDED)
+    assert found is not None
+    return found
+
+
+def live_agent(clinic: Clinic | None = None, *, origins: tuple[str, ...] = (ORIGIN,), **fields: Any) -> Agent:
+    """A published agent, whose clinic's pages may call it from `origins`. Its fixed lines have no sound."""
+    agent = make_agent(clinic, **fields)
+    for origin in origins:
+        ClinicOrigin.objects.get_or_create(clinic=agent.clinic, origin=origin)
+    publish(agent, None, speak=lambda *args, **kwargs: None)
+    return Agent.objects.select_related("clinic", "live_version").get(pk=agent.pk)
+
+
+def new_key(agent: Agent, *, origin: str = ORIGIN, token: ApiToken | None = None) -> str:
+    return mint(agent, origin=origin, api_token=token, notice=Notice())[0]
