@@ -49,6 +49,7 @@ from sessions_app.standin.dialogue.words import (
     YES,
     best_sentence,
     best_tool,
+    first_sentence,
     greeting,
     is_ending,
     matching_sentence,

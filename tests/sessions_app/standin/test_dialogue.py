@@ -368,6 +368,12 @@ def test_instructions_of_a_response_are_quoted_and_call_nothing():
     assert (straight, curly) == (Reply('One "small" thing.'), Reply("Wait."))
 
 
+def test_instructions_without_a_quotation_are_followed_by_their_first_sentence():
+    reply = ferry().reply(own_instructions="Wish them a calm sea. Do nothing else.", tools=[])
+
+    assert reply == Reply("Wish them a calm sea.")
+
+
 def test_same_items_give_the_same_answer_in_a_new_session():
     talk = ferry()
     for words in ("book a seat on deck", "the second one", "Jane Doe"):
