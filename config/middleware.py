@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 
 EXEMPT_PREFIX = "/admin/"
 PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
-PERMISSIONS_POLICY_WITH_MICROPHONE = PERMISSIONS_POLICY.replace("microphone=()", "microphone=(self)")
 
 
 def content_security_policy(host: str) -> str:

@@ -16,9 +16,10 @@ from django.utils.formats import time_format
 from django.views.decorators.http import require_safe
 
 from agents_app.models import Agent, Clinic, ClinicHours
-from config.middleware import PERMISSIONS_POLICY_WITH_MICROPHONE
 from sessions_app.views.talk_texts import texts
 
+# As every page of ours has it, but for the microphone: this is the one page that may ask for it.
+PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()"
 WORKLETS = ("microphone_worklet.js", "player_worklet.js")
 
 
@@ -46,7 +47,7 @@ def talk(request: HttpRequest, public_name: str) -> HttpResponse:
     response = render(
         request, "sessions_app/talk.html", context | {"page": page_settings(agent), "texts": texts(agent)}
     )
-    response.headers["Permissions-Policy"] = PERMISSIONS_POLICY_WITH_MICROPHONE
+    response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from django.test import Client
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from agents_app.models import Agent, AgentVersion
 from tests.browser import fake_server
@@ -34,6 +34,7 @@ FLAGS = [
     *(["--no-sandbox"] if os.geteuid() == 0 else []),
 ]
 NOTICE = "You will talk with an automated assistant. Words and sound of this call are kept for our staff."
+expect.set_options(timeout=fake_server.PATIENCE_S * 1000)
 TAP = Path(__file__).with_name("tap.js")
 
 
@@ -80,7 +81,7 @@ def talk_page(agent: Agent, client: Client, server: FakeServer) -> str:
     return f"http://{host}/talk/lexi/"
 
 
-@pytest_asyncio.fixture(loop_scope="package")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
     context.set_default_timeout(fake_server.PATIENCE_S * 1000)
@@ -107,6 +108,9 @@ async def page(context: BrowserContext, talk_page: str) -> AsyncIterator[Page]:
     page.on("console", lambda message: faults.append(message.text) if is_fault(message.text) else None)
     await page.goto(talk_page)
     yield page
+    await page.evaluate("localStorage.clear()")
+    await context.clear_cookies()
+    await page.close()
     assert faults == []
 
 

@@ -23,7 +23,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-PATIENCE_S = 8  # for what the page must do; reached only when it does not do it
+PATIENCE_S = 20  # for what the page must do; reached only when it does not do it
 
 
 @dataclass
@@ -140,7 +140,7 @@ class FakeServer:
             await _answer(send, 404, {}, b"")
             return
         kind = mimetypes.guess_type(found)[0] or "application/octet-stream"
-        await _answer(send, 200, {"content-type": kind}, Path(found).read_bytes())  # noqa: ASYNC240 - small local files
+        await _answer(send, 200, {"content-type": kind, "cache-control": "max-age=600"}, Path(found).read_bytes())  # noqa: ASYNC240 - small local files
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -22,16 +22,20 @@ LINES = [["Visit", "Cleaning"], ["When", "Tuesday 3 March, 10:00 am"], ["With", 
 async def look(page: Page, folder: Path, name: str) -> list[str]:
     """Keep a picture, and return what is wrong with the page as it stands."""
     await page.screenshot(path=folder / f"{name}.png", full_page=True)
-    results = await Axe().run(page)
-    faults = [
+    faults = await accessibility_faults(page, name)
+    if await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        faults.append(f"{name}: wider than the window")
+    return faults
+
+
+async def accessibility_faults(page: Page, name: str) -> list[str]:
+    results = await Axe().run(page, options={"resultTypes": ["violations"]})
+    return [
         f"{name}: {found['id']} {node['target']}"
         for found in results.response["violations"]
         if found["impact"] in ("serious", "critical")
         for node in found["nodes"]
     ]
-    if await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-        faults.append(f"{name}: wider than the window")
-    return faults
 
 
 def said(item: str, text: str, previous: str | None = None) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ export class View {
     byId("meter").hidden = !voice;
     for (const id of ["mute", "hold", "switch-mode", "message", "send"]) byId(id).disabled = !live;
     byId("demo-voice").hidden = !state.call?.demoVoice;
-    byId("kept").hidden = !state.call?.recording;
+    byId("kept").hidden = !voice || !state.call?.recording;
   }
 
   renderProblem({ problem }) {
