@@ -16,18 +16,16 @@ from sessions_app.models import CallSession, CallView, Item, Price, ToolCall
 class ItemInline(ReadOnly, ScopedInline):
     model = Item
     clinic_path = "session__clinic"
-    fields = readonly_fields = (
-        "speaker", "source", "text", "transcript_state", "started_ms", "ended_ms", "heard_ms", "interrupted",
-    )  # fmt: skip
+    fields = (("speaker", "source", "transcript_state"), "text", ("started_ms", "ended_ms", "heard_ms", "interrupted"))
+    readonly_fields = (*fields[0], fields[1], *fields[2])
     verbose_name_plural = _("what was said")
 
 
 class ToolCallInline(ReadOnly, ScopedInline):
     model = ToolCall
     clinic_path = "session__clinic"
-    fields = readonly_fields = (
-        "name", "status", "error_code", "arguments", "output", "confirmed_by", "started_ms", "duration_ms",
-    )  # fmt: skip
+    fields = (("name", "status", "error_code"), "arguments", "output", ("confirmed_by", "started_ms", "duration_ms"))
+    readonly_fields = (*fields[0], "arguments", "output", *fields[3])
     verbose_name_plural = _("what the tools did")
 
 

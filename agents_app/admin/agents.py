@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
@@ -22,6 +22,9 @@ from agents_app.publishing import freeze
 from agents_app.session_config import VARIABLE_NAMES, ClinicFacts, session_config
 from agents_app.tools import registered_tools
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
 DEFAULT_MODEL, DEFAULT_VOICE = "gpt-realtime-2.1", "marin"
 TURN_TAKING_HELP = _(
     "Quiet room: answers half a second after the caller stops. Noisy waiting room: needs a louder voice and waits a "
@@ -32,7 +35,7 @@ TURN_TAKING_HELP = _(
 
 class AgentForm(ClinicScopedForm):
     tool_names = forms.MultipleChoiceField(
-        label=_("tools"),
+        label=_("Tools"),
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=_("What it may look up and do. Whatever changes something asks the caller for a yes first."),
@@ -60,17 +63,19 @@ class AgentForm(ClinicScopedForm):
         self.instance.tools.filter(name__in=wanted, enabled=False).update(enabled=True)
 
 
-def _tool_choices(chosen: list[str]) -> list[tuple[str, str]]:
+def _tool_choices(chosen: list[str]) -> list[tuple[str, SafeString]]:
     """Offer what the installation has, and what was chosen of a tool that is gone, so that it can be unticked."""
-    registry = registered_tools()
-    known = [(name, f"{name}: {spec.description}") for name, spec in sorted(registry.items())]
-    return known + [(name, f"{name}: {_('not in this installation')}") for name in chosen if name not in registry]
+    described = {name: spec.description for name, spec in sorted(registered_tools().items())}
+    gone = {name: str(_("Not in this installation.")) for name in chosen if name not in described}
+    # unfold cuts a label at one line; inside, it may wrap.
+    label = '<span style="white-space: normal"><strong>{}</strong> {}</span>'
+    return [(name, format_html(label, name, description)) for name, description in (described | gone).items()]
 
 
 class InstructionInline(ScopedInline):
     model = Instruction
     clinic_path = "agent__clinic"
-    fields = ("position", "kind", "title", "text")
+    fields = (("position", "kind"), "title", "text")
     verbose_name_plural = _("instructions, in the order of their position")
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -84,7 +89,7 @@ class InstructionInline(ScopedInline):
 class GuardrailInline(ScopedInline):
     model = Guardrail
     clinic_path = "agent__clinic"
-    fields = ("position", "name", "phrases", "line", "shows_emergency_number", "enabled")
+    fields = (("position", "name"), "phrases", "line", "shows_emergency_number", "enabled")
     verbose_name_plural = _("guardrails: words of the caller that stop everything else")
 
 
@@ -131,11 +136,11 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
 
     @admin.display(description=_("instructions"))
     def instructions_preview(self, agent: Agent) -> SafeString:
-        return _plain(_session(agent)["instructions"])
+        return _folded(_("Show the whole text"), _session(agent)["instructions"])
 
     @admin.display(description=_("session object"))
     def session_preview(self, agent: Agent) -> SafeString:
-        return _plain(json.dumps(_session(agent), indent=2, ensure_ascii=False))
+        return _folded(_("Show the object"), json.dumps(_session(agent), indent=2, ensure_ascii=False))
 
 
 def _session(agent: Agent) -> dict[str, Any]:
@@ -144,5 +149,10 @@ def _session(agent: Agent) -> dict[str, Any]:
     return session_config(freeze(agent), clinic=facts, now=timezone.now(), zone=clinic.zone)
 
 
-def _plain(text: str) -> SafeString:
-    return format_html('<pre class="text-sm whitespace-pre-wrap break-words">{}</pre>', text)
+def _folded(summary: StrPromise, text: str) -> SafeString:
+    """Return a text of many lines, folded away: the instructions and guardrails come below it."""
+    folded = (
+        '<details><summary class="cursor-pointer">{}</summary>'
+        '<div class="font-mono mt-2 text-sm" style="white-space: pre-wrap; overflow-wrap: anywhere">{}</div></details>'
+    )
+    return format_html(folded, summary, text)

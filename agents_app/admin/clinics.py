@@ -23,7 +23,7 @@ class ClinicForm(ClinicScopedForm):
     clinic_path = "pk"
 
     new_upstream_key = forms.CharField(
-        label=_("new key"),
+        label=_("New key"),
         required=False,
         max_length=500,
         strip=True,
@@ -31,7 +31,7 @@ class ClinicForm(ClinicScopedForm):
         help_text=_("Stored encrypted and never shown again. Leave empty to keep the one that is set."),
     )
     forget_upstream_key = forms.BooleanField(
-        label=_("forget the key"),
+        label=_("Forget the key"),
         required=False,
         widget=UnfoldBooleanSwitchWidget,
         help_text=_("Calls then use the installation's key, where there is one."),
@@ -51,6 +51,7 @@ class ClinicForm(ClinicScopedForm):
 
 class HoursInline(ScopedInline):
     model = ClinicHours
+    fields = (("weekday", "opens", "closes"),)
     verbose_name_plural = _("opening hours: a day may have several rows, or none when it is closed")
 
 
@@ -63,6 +64,7 @@ class OriginForm(ClinicScopedForm):
 class OriginInline(ScopedInline):
     model = ClinicOrigin
     form = OriginForm
+    fields = ("origin",)
     verbose_name_plural = _("web sites that may show this clinic's receptionists")
 
 

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -20,9 +21,18 @@ admin.site.unregister(Group)
 admin.site.unregister(User)
 
 
+class LoginForm(UserChangeForm):  # type: ignore[misc]  # unfold is untyped
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "password" in self.fields:
+            # unfold's own sentence tells its link from the words around it by colour alone.
+            link = '<a class="underline" href="../password/">{}</a>'
+            self.fields["password"].help_text = format_html(link, _("Set another password"))
+
+
 @admin.register(User)
 class UserAdmin(PlatformAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]  # unfold is untyped
-    form = UserChangeForm
+    form = LoginForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "first_name", "last_name", "is_active", "is_superuser")

@@ -61,7 +61,6 @@ class ClinicScopedAdmin(ScopedChoices, ModelAdmin):  # type: ignore[misc]  # unf
     patient_data: ClassVar[bool] = False
     reviewer_may: ClassVar[frozenset[str]] = frozenset()
     list_per_page = 50
-    show_full_result_count = False
 
     def clinics_for(self, request: HttpRequest, action: str) -> Clinics:
         """Return the clinics in whose rows the user may do `action`: view, add, change or delete."""
@@ -69,6 +68,15 @@ class ClinicScopedAdmin(ScopedChoices, ModelAdmin):  # type: ignore[misc]  # unf
         if reach.platform and not self.patient_data:
             return None
         return reach.visible if action in self.reviewer_may else reach.managed
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Who belongs to one clinic has nothing to choose: it stands there already."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.remote_field.model is Clinic and field is not None and not db_field.null:
+            first_two = list(field.queryset[:2])
+            if len(first_two) == 1:
+                field.empty_label, field.initial = None, first_two[0].pk
+        return field
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         clinics = self.clinics_for(request, "view")

@@ -19,7 +19,7 @@ from agents_app.models import ApiToken, digest, new_token
 
 class TokenForm(ClinicScopedForm):
     revoke = forms.BooleanField(
-        label=_("revoke"),
+        label=_("Revoke"),
         required=False,
         widget=UnfoldBooleanSwitchWidget,
         help_text=_("The program that uses it is refused from now on. This cannot be undone."),
@@ -68,9 +68,7 @@ class ApiTokenAdmin(ClinicScopedAdmin):
             "opts": self.opts,
             "token": request.__dict__["frontdesk_token"],
         }
-        response = TemplateResponse(request, "admin/agents_app/apitoken/made.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/agents_app/apitoken/made.html", context)
 
     @admin.display(description=_("ends with"))
     def ends_with(self, token: ApiToken) -> str:

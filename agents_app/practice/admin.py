@@ -60,7 +60,7 @@ class PatientAdmin(PracticeAdmin):
 class ScheduleInline(ScopedInline):
     model = ProviderSchedule
     clinic_path = "provider__clinic"
-    fields = ("weekday", "on_date", "starts", "ends", "operatory")
+    fields = (("weekday", "on_date"), ("starts", "ends"), "operatory")
     verbose_name_plural = _("working hours: rows of one date replace that weekday's")
 
 

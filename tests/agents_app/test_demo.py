@@ -32,12 +32,6 @@ def speak(text: str, *, voice: str, key: str) -> bytes | None:
     return b"\0\0"
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Settings) -> None:
-    """Hashing as slowly as in earnest would take most of this file's time."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 EMERGENCY = Rule(0, "Emergency", tuple(EMERGENCY_PHRASES.splitlines()), EMERGENCY_LINE.format(number="911"), True)
 
 
