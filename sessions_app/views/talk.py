@@ -6,6 +6,7 @@ No cookie is read and none is set: a patient has no login, and the key is asked 
 from __future__ import annotations
 
 import hashlib
+from datetime import time
 from itertools import groupby
 
 from django.conf import settings
@@ -77,5 +78,5 @@ def notice_sha256(notice: str) -> str:
     return hashlib.sha256(notice.encode()).hexdigest()
 
 
-def _time(value: object) -> str:
+def _time(value: time) -> str:
     return time_format(value, use_l10n=True)

@@ -141,7 +141,14 @@ async def test_a_recap_is_answered_once_and_goes_only_by_its_own_token(fold: Any
 
 async def test_the_emergency_number_stays_until_the_caller_begins_anew(fold: Any) -> None:
     panel = {"line": "Call now.", "number": "911"}
-    stories = [[], [CONFIRM], [ENDED], [ENDED, {"type": "settled"}], [END], [{"type": "closed", "code": 4500}]]
+    stories: list[list[Event]] = [
+        [],
+        [CONFIRM],
+        [ENDED],
+        [ENDED, {"type": "settled"}],
+        [END],
+        [{"type": "closed", "code": 4500}],
+    ]
 
     seen = [(await fold(*LIVE, EMERGENCY, *more))["emergency"] for more in stories]
     anew = await fold(*LIVE, EMERGENCY, END, *LIVE)

@@ -103,6 +103,21 @@ async def test_a_typed_message_is_shown_at_once_and_once(captions: Any) -> None:
     assert await captions(typed, {"type": "not_sent", "id": "msg_1"}) == [("caller", "failed", "Hello", "")]
 
 
+async def test_an_answer_that_overtakes_the_echo_of_its_message_stays_behind_it(captions: Any) -> None:
+    echo = added("msg_1", "user", "a2", {"type": "input_text", "text": "I have chest pain"})
+
+    lines = await captions(
+        added("a1", "assistant"),
+        delta("a1", "Hello."),
+        {"type": "typed", "id": "msg_1", "text": "I have chest pain"},
+        added("a2", "assistant", "a1"),
+        delta("a2", "Please call 911."),
+        echo,
+    )
+
+    assert [line[2] for line in lines] == ["Hello.", "I have chest pain", "Please call 911."]
+
+
 async def test_hidden_kinds_of_item_and_empty_replies_leave_no_line(captions: Any) -> None:
     call = {"type": "conversation.item.added", "item": {"id": "f1", "type": "function_call"}, "previous_item_id": None}
     empty = {"id": "a1", "type": "message", "role": "assistant", "content": []}

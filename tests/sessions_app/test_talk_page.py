@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.http import HttpResponse
 from django.test import Client, override_settings
 
 from agents_app.models import Agent, AgentVersion
@@ -30,7 +29,7 @@ def published(**fields: Any) -> Agent:
     return agent
 
 
-def json_of(response: HttpResponse, block: str) -> Any:
+def json_of(response: Any, block: str) -> Any:
     found = re.search(rf'<script id="{block}" type="application/json">(.*?)</script>', response.content.decode())
     assert found
     return json.loads(found[1])
@@ -39,7 +38,7 @@ def json_of(response: HttpResponse, block: str) -> Any:
 class Tags(HTMLParser):
     """Collects each tag with its attributes."""
 
-    def __init__(self, response: HttpResponse) -> None:
+    def __init__(self, response: Any) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.feed(response.content.decode())

@@ -41,12 +41,14 @@ function added(lines, { item, previous_item_id: previous }) {
   const line = { ...newLine(item.id, side), ...known };
   if (text && !line.text) line.text = text;
   if (typed) line.state = "final";
+  if (known?.sent) return change(lines, item.id, line); // it stays where its writer saw it
   const rest = lines.filter((one) => one.id !== item.id);
   const after = previous ? find(rest, previous) : -1;
   if (after < 0) return known ? change(lines, item.id, line) : [...lines, line];
-  // Cards stay with the words they came with, so an item goes behind those that follow its predecessor.
+  // Cards stay with the words they came with, and an answer may overtake the echo of the message that it answers:
+  // an item goes behind both.
   let at = after + 1;
-  while (rest[at]?.side === "card") at += 1;
+  while (rest[at]?.side === "card" || (rest[at]?.sent && rest[at].state === "pending")) at += 1;
   return rest.toSpliced(at, 0, line);
 }
 
