@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import urllib.request
+from typing import Any
 
 from django.conf import settings
 
@@ -20,13 +21,21 @@ MAX_SPEECH_BYTES = 60 * BYTES_PER_SECOND  # a line has at most 300 characters: a
 STANDIN_KEY = "standin"  # the stand-in wants a key and looks at none
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        """The key is for the host of the settings: a redirect would carry it to another."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
 def speak(text: str, *, voice: str, key: str = "") -> bytes | None:
     """Return `text` spoken, as PCM16 mono 24 kHz, or None when there was no sound to be had.
 
     `key` is the clinic's own; without one, the installation's serves.
     """
     try:
-        with urllib.request.urlopen(_request(text, voice=voice, key=key), timeout=SPEECH_TIMEOUT_S) as response:
+        with _opener.open(_request(text, voice=voice, key=key), timeout=SPEECH_TIMEOUT_S) as response:
             pcm: bytes = response.read(MAX_SPEECH_BYTES + 1)
     except (OSError, ValueError) as error:  # URLError, HTTPError and timeouts are OSErrors
         logger.warning("A fixed line could not be spoken", extra={"error": type(error).__name__})
