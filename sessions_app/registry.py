@@ -68,9 +68,19 @@ class CallRegistry:
     def live(self) -> int:
         return len(self._calls)
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """The calls in progress: each task ends when its call has."""
+        return frozenset(self._calls.values())
+
     async def flush(self) -> None:
         """Wait until everything that has happened is stored."""
         await asyncio.to_thread(self._recorder.flush)
+
+    def close(self) -> None:
+        """Store what is there, and let go of the threads. No call may be in progress."""
+        self._gateway.close()
+        self._recorder.close()
 
 
 def _keep_sound(session_id: UUID) -> None:
@@ -94,3 +104,12 @@ def registry() -> CallRegistry:
         if _registry is None:
             _registry = CallRegistry()
         return _registry
+
+
+def close_registry() -> None:
+    """End this process's registry; the next call begins a new one. Blocks until everything is stored."""
+    global _registry
+    with _lock:
+        ended, _registry = _registry, None
+    if ended is not None:
+        ended.close()

@@ -75,6 +75,10 @@ class ToolGateway:
     async def leave_task(self, task: LeaveTask, context: CallContext) -> None:
         await self._in_pool(_leave_check, context, task.text)
 
+    def close(self) -> None:
+        """Let go of the threads, once the tools that run have ended."""
+        self._pool.shutdown()
+
     async def _timed_out(
         self, spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID
     ) -> ToolResult:

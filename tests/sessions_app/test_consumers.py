@@ -1,0 +1,204 @@
+"""Typed calls through the consumer, the bridge, the tools and the recorder, against the stand-in on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from agents_app.models import Agent, Clinic, Guardrail
+from agents_app.practice.models import Appointment, Patient, Task
+from agents_app.publishing import publish
+from agents_app.tools import registered_tools
+from sessions_app.models import CallPatient, CallSession, Event, Item, Place, ToolCall
+from sessions_app.registry import close_registry, registry
+from sessions_app.standin.server import Standin, running_standin
+from tests.callers import Closed, calling, key_for
+from tests.make import make_agent
+from tests.make_practice import make_patient, make_practice
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+
+
+@pytest_asyncio.fixture
+async def standin(settings: Any, transactional_db: None) -> AsyncIterator[Standin]:
+    async with running_standin(speech=False) as running:
+        settings.OPENAI_BASE_URL = settings.STANDIN_URL = running.http_url
+        yield running
+        await asyncio.to_thread(close_registry)
+        await sync_to_async(connections.close_all)()  # those of the thread that serves this test's queries
+
+
+def _receptionist() -> Agent:
+    practice = make_practice()
+    make_patient(practice.clinic, first_name="Ann", last_name="Lee", date_of_birth="1985-03-14")
+    agent = make_agent(practice.clinic, tools=list(registered_tools()), greeting="Hello, this is Barton Dental.")
+    Guardrail.objects.create(agent=agent, name="Emergency", phrases="chest pain", line="Please call 911 now.")
+    publish(agent, None, speak=lambda *args, **kwargs: None)
+    agent.refresh_from_db()
+    return agent
+
+
+@pytest_asyncio.fixture
+async def agent(standin: Standin) -> Agent:
+    return await sync_to_async(_receptionist)()
+
+
+async def ended() -> CallSession:
+    """Return the one call, stored to its end."""
+    while registry().live:
+        await asyncio.wait(registry().tasks)
+    await registry().flush()
+    return await sync_to_async(CallSession.objects.get)()
+
+
+async def test_caller_books_by_text_and_the_whole_record_is_there(agent: Agent):
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        greeting = await caller.reply()
+        await caller.types("I would like to book a cleaning")
+        await caller.types("Ann Lee")
+        offer = await caller.types("March 14th 1985")
+        recap = await caller.types("the first one")
+        confirmation = await caller.types("yes please")
+    call = await ended()
+
+    booked = await sync_to_async(Appointment.objects.select_related("patient").get)()
+    lines = [item async for item in Item.objects.values_list("speaker", "text").order_by("position")]
+    tools = [row async for row in ToolCall.objects.values_list("name", "status")]
+    assert greeting == "Hello, this is Barton Dental. I am an automated assistant."
+    assert "with Dr. Adams" in offer
+    assert "Shall I go ahead?" in recap
+    assert "booked" in confirmation
+    assert (booked.patient.last_name, booked.booked_by_call) == ("Lee", call.pk)
+    assert (call.state, call.end_reason, call.outcome, call.channel) == ("ended", "caller", "booked", "web")
+    assert [state for _, state in call.state_history] == ["connecting", "live", "ending", "ended"]
+    assert [text for speaker, text in lines if speaker == "caller"] == [
+        "I would like to book a cleaning",
+        "Ann Lee",
+        "March 14th 1985",
+        "the first one",
+        "yes please",
+    ]
+    assert lines[0] == ("agent", greeting)
+    assert lines[-1] == ("agent", confirmation)
+    assert tools == [
+        ("find_patient", "ok"),
+        ("find_slots", "ok"),
+        ("book_appointment", "asked"),
+        ("book_appointment", "ok"),
+    ]
+    assert await CallPatient.objects.filter(session=call).acount() == 1
+    assert call.usage["responses"] == len([e for e in caller.told("response.done")])
+    assert [event["answer"] for event in caller.told("frontdesk.confirm_closed")] == ["yes"]
+    assert caller.told("frontdesk.card")[0]["lines"][0] == ["Booked", "Cleaning"]
+
+
+async def test_emergency_gives_the_line_and_the_number_and_books_nothing_after_it(agent: Agent):
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        answer = await caller.types("I have chest pain")
+        await caller.types("I would like to book a cleaning")
+        await caller.types("Ann Lee")
+        await caller.types("March 14th 1985")
+        await caller.types("the first one")
+        await caller.types("yes")
+    call = await ended()
+
+    assert answer == "Please call 911 now."
+    assert [(e["line"], e["number"]) for e in caller.told("frontdesk.emergency")] == [("Please call 911 now.", "911")]
+    assert await Appointment.objects.acount() == 0
+    assert await Event.objects.filter(session=call, type="guardrail.tripped").acount() == 1
+    assert call.outcome == "emergency"
+
+
+async def test_model_that_confirms_by_itself_writes_nothing(agent: Agent, standin: Standin):
+    patient = await sync_to_async(Patient.objects.get)()
+    slot = {"slot_id": "the first one"}
+    standin.faults.script = [
+        {"say": "Hello."},
+        {"call": [["find_slots", {"visit_type": "cleaning"}]]},
+        {"call": [["find_patient", {"first_name": "Ann", "last_name": "Lee", "date_of_birth": "1985-03-14"}]]},
+        {"call": [["book_appointment", {**slot, "confirmed": True}], ["book_appointment", slot]]},
+        {"say": "I have booked it already."},  # in place of the recap
+        {"say": "I have booked it already."},  # and of its second try
+        {"say": "I have left a note."},
+        {"call": [["book_appointment", slot], ["book_appointment", slot]]},
+        {"say": "It is done."},
+    ]
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        await caller.text("Book me something")
+        await caller.until("frontdesk.confirm_closed", answer="expired")
+        await caller.reply()
+        await caller.types("Yes, yes, please go ahead")
+    await ended()
+
+    statuses = [row async for row in ToolCall.objects.filter(name="book_appointment").values_list("status", flat=True)]
+    assert await Appointment.objects.filter(patient=patient).acount() == 0
+    assert sorted(statuses) == ["asked", "asked", "error", "error"]
+    assert await Task.objects.filter(kind="check").acount() == 1
+
+
+async def test_key_works_once(agent: Agent):
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        with pytest.raises(Closed):
+            async with calling(agent, key):
+                pass
+
+    await ended()
+
+
+async def test_call_beyond_the_clinics_places_is_told_so_on_the_accepted_socket(agent: Agent):
+    await Clinic.objects.filter(pk=agent.clinic_id).aupdate(max_concurrent_calls=1)
+    first, second = await sync_to_async(key_for)(agent), await sync_to_async(key_for)(agent)
+
+    async with calling(agent, first) as caller:
+        await caller.reply()
+        async with calling(agent, second, text_only=False) as other:
+            busy = await other.until("error")
+            code = await other.closed()
+    await ended()
+
+    assert (busy["error"]["code"], code) == ("busy", 1013)
+    assert await Place.objects.exclude(call_id=None).acount() == 0
+
+
+async def test_goodbye_ends_the_call_by_itself(agent: Agent):
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        await caller.text("Goodbye, that is all")
+        code = await caller.closed()
+    call = await ended()
+
+    assert code == 1000
+    assert [event["reason"] for event in caller.told("frontdesk.ended")] == ["goodbye"]
+    assert call.end_reason == "goodbye"
+
+
+async def test_upstream_that_refuses_is_told_and_stored(agent: Agent, standin: Standin):
+    standin.faults.refuse_handshake = 401
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        error = await caller.until("error")
+        code = await caller.closed()
+    call = await ended()
+
+    assert (error["error"]["code"], code) == ("upstream_failed", 4500)
+    assert (call.end_reason, call.error_code, call.outcome) == ("refused", "upstream_401", "failed")
