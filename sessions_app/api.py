@@ -16,6 +16,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from agents_app.models import Agent, ApiToken, Clinic, ClinicOrigin, normal_origin
@@ -67,7 +68,9 @@ class ClientSecretsView(APIView):
         agent = Agent.objects.published(asked["session"]["model"])
         token = _token(request)
         origin = _origin(request)
-        if token is None and not _welcome(request, agent, origin):
+        # A token is for servers: a page that held one would show it to everybody.
+        welcome = not origin if token is not None else _welcome(request, agent, origin)
+        if not welcome:
             raise ApiError(403, "origin_not_allowed", _("This site may not call this receptionist"))
         if agent is None or (token is not None and token.clinic_id != agent.clinic_id):
             raise ApiError(404, "model_not_found", _("There is no such receptionist"), param="session.model")
@@ -110,7 +113,7 @@ def _read(request: Request) -> dict[str, Any]:
         raise ApiError(413, "too_large", _("The request is too large"))
     try:
         form = KeyAsked(data=request.data)
-    except (ParseError, UnicodeDecodeError):
+    except (ParseError, UnicodeDecodeError, RecursionError):
         raise ApiError(400, "invalid_json", _("The request is not JSON")) from None
     if not form.is_valid():
         param = _first_wrong(cast(dict[str, Any], form.errors))
@@ -118,9 +121,14 @@ def _read(request: Request) -> dict[str, Any]:
     return cast(dict[str, Any], form.validated_data)
 
 
-def _first_wrong(errors: dict[str, Any]) -> str:
-    name, inner = next(iter(errors.items()))
-    return f"{name}.{_first_wrong(inner)}" if isinstance(inner, dict) else str(name)
+def _first_wrong(errors: dict[str, Any]) -> str | None:
+    """Return the path of the first field that is wrong; None for the request as a whole."""
+    path: list[str] = []
+    inner: Any = errors
+    while isinstance(inner, dict):
+        name, inner = next(iter(inner.items()))
+        path += [name] if name != api_settings.NON_FIELD_ERRORS_KEY else []
+    return ".".join(path) or None
 
 
 def _token(request: Request) -> ApiToken | None:

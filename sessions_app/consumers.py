@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from channels.db import database_sync_to_async
+from django.utils.translation import gettext as _
 
 from sessions_app.bridge import Bridge
 from sessions_app.dialect.heard import error
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-CLOSE_ENDED, CLOSE_TOO_SLOW = 1000, 4429
+CLOSE_ENDED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1000, 4429, 4500
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
 
 
@@ -64,7 +65,13 @@ class CallConsumer:
 
     async def _open(self, handshake: Handshake) -> Opening:
         def open_it() -> Opening:
-            return open_call(handshake, spend_key(handshake))
+            try:
+                return open_call(handshake, spend_key(handshake))
+            except (BadKey, CannotBegin):
+                raise
+            except Exception as fault:  # a browser sees nothing of a refused handshake, so it is told on the socket
+                logger.error("A call could not be opened", extra={"error": type(fault).__name__})
+                raise CannotBegin("server_error", _("Something went wrong on our side"), CLOSE_FAILED) from None
 
         opening: Opening = await database_sync_to_async(open_it, thread_sensitive=False)()
         return opening
@@ -95,7 +102,7 @@ class CallConsumer:
             await self._close(CLOSE_TOO_SLOW, "too_slow")
             return
         ended = bridge.hung_up.result()
-        await self._close(ended.code, ended.error_code or ended.reason)
+        await self._close(ended.code, ended.reason)  # not the error code: it may be the provider's own text
 
     async def _listen(self, bridge: Bridge) -> int:
         """Hand on what the caller says. Return the code with which it left."""
@@ -132,7 +139,11 @@ class CallConsumer:
 
 
 def _read_handshake(scope: dict[str, Any]) -> Handshake:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        # Lines of one name are one list: each proxy may add its own line, and two origins are no origin.
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
     peer = (scope.get("client") or ["", 0])[0]
     return Handshake.read(headers=headers, query=query, protocols=list(scope.get("subprotocols", [])), peer=peer)

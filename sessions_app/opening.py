@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.utils import timezone
@@ -95,7 +95,8 @@ class Opening:
 
 def spend_key(handshake: Handshake) -> SpentKey:
     """Return what the key carried. Raises BadKey, for an unknown agent too."""
-    agent = Agent.objects.published(handshake.model)
+    # PostgreSQL refuses to look for a NUL.
+    agent = Agent.objects.published(handshake.model) if "\x00" not in handshake.model else None
     if agent is None or not handshake.key:
         raise BadKey
     spent = _by_token(handshake, agent) or spend(handshake.key, agent=agent, origin=handshake.origin)
@@ -124,6 +125,15 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
     call_id = uuid4()
     if not Place.objects.take(clinic, call_id):
         raise CannotBegin("busy", _("All lines are taken. Please try again in a few minutes"), 1013)
+    try:
+        return _begin(handshake, spent, version, upstream, call_id)
+    except Exception:
+        Place.objects.release(call_id)
+        raise
+
+
+def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstream: Upstream, call_id: UUID) -> Opening:
+    clinic = version.agent.clinic
     recording = clinic.recording_enabled and spent.notice.answer == "accepted"
     session = CallSession.objects.create(
         id=call_id,
