@@ -132,9 +132,10 @@ def with_figures(calls: CallSessionQuerySet) -> CallSessionQuerySet:
 
 
 def _saying(calls: CallSessionQuerySet, words: str) -> CallSessionQuerySet:
-    newest = calls.order_by("-started_at", "-id").values("pk")[:SEARCHED_CALLS]
-    said = Item.objects.filter(session__in=newest, text__icontains=words).order_by().values("session")
-    return calls.filter(Q(reference=words.strip().upper()) | Q(pk__in=said))
+    """Asked at once and by id: as one query, PostgreSQL read every transcript there is (2.4 s with 100,000 calls)."""
+    newest = list(calls.order_by("-started_at", "-id").values_list("pk", flat=True)[:SEARCHED_CALLS])
+    said = Item.objects.filter(session__in=newest, text__icontains=words).order_by().values_list("session", flat=True)
+    return calls.filter(Q(reference=words.strip().upper()) | Q(pk__in=list(said.distinct())))
 
 
 def _midnight(day: dt.date, zone: str) -> dt.datetime:
