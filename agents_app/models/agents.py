@@ -114,7 +114,14 @@ class Agent(models.Model):
         default=Effort.LOW,
         help_text=_("More effort answers later. Only for models that take it."),
     )
-    language = models.CharField(_("language"), max_length=5, default="en", help_text=_("Two letters, such as en."))
+    language = models.CharField(
+        _("language"),
+        max_length=5,
+        default="en",
+        # The service refuses a whole session for anything else.
+        validators=[RegexValidator(r"^[a-z]{2}$", _("Two small letters, such as en."))],
+        help_text=_("Two letters, such as en."),
+    )
     turn_taking = models.CharField(
         _("turn taking"), max_length=10, choices=TurnTaking.choices, default=TurnTaking.QUIET
     )

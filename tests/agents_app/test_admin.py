@@ -212,6 +212,15 @@ def test_page_previews_the_text_and_the_session_object_of_the_draft(manager: Cli
     assert "&quot;silence_duration_ms&quot;: 500" in shown
 
 
+@pytest.mark.parametrize("language", ["english", "EN", "e", "e1", "en-US"])
+def test_language_that_the_service_would_refuse_is_refused_here(manager: Client, clinic: Clinic, language: str):
+    agent = make_agent(clinic)
+
+    response = manager.post(page(agent), agent_form(agent, language=language))
+
+    assert list(response.context["adminform"].form.errors) == ["language"]
+
+
 def test_public_name_is_fixed_once_published(manager: Client, clinic: Clinic):
     agent = make_agent(clinic, public_name="first")
     before = manager.get(page(agent)).context["adminform"].form.fields

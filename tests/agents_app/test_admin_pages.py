@@ -15,7 +15,7 @@ from django.urls import reverse
 from playwright.async_api import Page, async_playwright
 
 from agents_app.models import Agent, Clinic, ClinicOrigin, Membership
-from tests.agents_app.test_admin_scoping import PLATFORM_ONLY, SCOPED, address, populate
+from tests.agents_app.test_admin_scoping import PLATFORM_ONLY, SCOPED, address, by_name, populate
 from tests.make import make_clinic, make_user
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def addresses(transactional_db: None) -> dict[str, str]:
     user = make_user(clinic, username="both", is_superuser=True)
     Membership.objects.filter(user=user).update(role=Membership.Role.MANAGER)
     found = {"index": reverse("admin:index")}
-    for model in [*SCOPED, *sorted(PLATFORM_ONLY, key=lambda model: model.__name__)]:
+    for model in [*SCOPED, *by_name(PLATFORM_ONLY)]:
         found[f"{model.__name__}-list"] = address(model, "changelist")
         if model.__name__ not in NEVER_ADDED:
             found[f"{model.__name__}-add"] = address(model, "add")
