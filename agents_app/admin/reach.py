@@ -30,8 +30,3 @@ def reach_of(request: HttpRequest) -> Reach:
         )
         request.__dict__[_KEPT_AS] = kept
     return kept
-
-
-def forget_reach(request: HttpRequest) -> None:
-    """To be called when the request itself has changed who belongs to a clinic."""
-    request.__dict__.pop(_KEPT_AS, None)
