@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from agents_app.practice.models import Task
 from sessions_app.models import CallSession, CallView, Event, Recording
 from sessions_app.review.figures import cached_percent, spread, tokens_of
-from sessions_app.review.filters import CallFilter, with_figures
+from sessions_app.review.filters import SEARCHED_CALLS, CallFilter, with_figures
 from sessions_app.review.paging import COUNTED_CALLS, counted, neighbours, page_of
 from sessions_app.review.reader import Reader
 from sessions_app.review.transcript import SHOWN_EVENTS, TARGET_DELAY_MS, rows_of
@@ -55,6 +55,7 @@ def calls(request: HttpRequest) -> HttpResponse:
         "form": form,
         "page": page,
         "query": form.address(),
+        "searched_calls": SEARCHED_CALLS,
         "more_open": bool(form.errors) or any(form.cleaned_data.get(name) for name in MORE_FILTERS),
         "count": min(count, COUNTED_CALLS),
         "more_than": count > COUNTED_CALLS,
