@@ -33,7 +33,10 @@ class Call:
         at = self._at(now)
         if self._state.life.state != "connecting":
             return []
-        return [*ending.ready(self._state, at), *caller_side.catch_up(self._state, at)]
+        # First how the caller wants to be answered: the greeting is an answer too.
+        introduced = caller_side.catch_up(self._state, at, introductions=True)
+        greeting = ending.ready(self._state, at)
+        return [*introduced, *greeting, *caller_side.catch_up(self._state, at)]
 
     def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
         at = self._at(now)

@@ -31,9 +31,10 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     return effects + _REACTIONS[type(event)](state, event, at)
 
 
-def catch_up(state: CallState, at: int) -> list[Effect]:
-    """The model is ready: take what waited, in order."""
-    early, state.life.early, state.life.early_bytes = state.life.early, [], 0
+def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[Effect]:
+    """The model is ready: take what waited, in order; `introductions` are those of the caller's wishes alone."""
+    early = [event for event in state.life.early if not introductions or isinstance(event, said.Introduce)]
+    state.life.early = [event for event in state.life.early if event not in early]
     return [effect for event in early for effect in _REACTIONS[type(event)](state, event, at)]
 
 

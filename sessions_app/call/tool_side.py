@@ -31,15 +31,15 @@ def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
         return refuse(state, call, admission.value, at)
     if state.ending:
         return refuse(state, call, "call_ending", at)
-    brief = state.brief.tools[call.name]
-    if brief.writes and state.floor.alarm is not None:
+    writes = state.brief.tools[call.name].writes
+    if writes and state.floor.alarm is not None:
         return refuse(state, call, "emergency", at)
-    label = {"type": "frontdesk.tool", "status": "working", "label": brief.working}
-    return [*state.tell_own(label, at), run(state, call, at, commit=not brief.writes)]
+    return run(state, call, at, commit=not writes)
 
 
-def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirmed_by: str = "") -> RunTool:
-    return RunTool(
+def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirmed_by: str = "") -> list[Effect]:
+    working = {"type": "frontdesk.tool", "status": "working", "label": state.brief.tools[call.name].working}
+    tool = RunTool(
         call_id=call.call_id,
         name=call.name,
         arguments=call.arguments,
@@ -49,6 +49,7 @@ def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirme
         patient_id=state.functions.patient_id,
         confirmed_by=confirmed_by,
     )
+    return [*state.tell_own(working, at), tool]
 
 
 def refuse(state: CallState, call: FunctionCall, code: str, at: int) -> list[Effect]:
@@ -74,9 +75,10 @@ def tool_done(state: CallState, call_id: str, result: ToolResult, at: int) -> li
         return []
     if result.patient_id is not None:
         state.functions.patient_id = result.patient_id
+    effects = state.tell_own({"type": "frontdesk.tool", "status": "done", "label": ""}, at)
     if result.recap is not None:
-        return _decide(state, call, result, at)
-    effects = _after(state, call, result, at)
+        return effects + _decide(state, call, result, at)
+    effects += _after(state, call, result, at)
     return effects + give_output(state, call_id, result.output, at, then=result.then)
 
 
@@ -101,7 +103,7 @@ def _commit(state: CallState, call: FunctionCall, at: int) -> list[Effect]:
     pending = state.confirmation.end()
     assert pending is not None
     closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "yes"}
-    return [*state.tell_own(closed, at), run(state, call, at, commit=True, confirmed_by=pending.by)]
+    return [*state.tell_own(closed, at), *run(state, call, at, commit=True, confirmed_by=pending.by)]
 
 
 def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
@@ -138,7 +140,7 @@ def release_held(state: CallState, at: int) -> list[Effect]:
 
 
 def _after(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
-    effects = state.tell_own({"type": "frontdesk.tool", "status": "done", "label": ""}, at)
+    effects: list[Effect] = []
     if result.ok and state.brief.tools[call.name].outcome:
         state.functions.outcomes.add(state.brief.tools[call.name].outcome)
     if result.ok and result.card:
