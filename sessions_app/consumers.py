@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from channels.db import database_sync_to_async
 from django.utils.translation import gettext as _
 
 from sessions_app.bridge import Bridge
@@ -22,6 +21,7 @@ from sessions_app.dialect.heard import error
 from sessions_app.leg import Leg
 from sessions_app.opening import REALTIME_PROTOCOL, BadKey, CannotBegin, Handshake, Opening, open_call, spend_key
 from sessions_app.registry import registry
+from sessions_app.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,7 @@ class CallConsumer:
                 logger.error("A call could not be opened", extra={"error": type(fault).__name__})
                 raise CannotBegin("server_error", _("Something went wrong on our side"), CLOSE_FAILED) from None
 
-        opening: Opening = await database_sync_to_async(open_it, thread_sensitive=False)()
-        return opening
+        return await in_thread(open_it)
 
     async def _carry(self, bridge: Bridge) -> None:
         """Carry frames both ways until one side ends."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -31,6 +34,7 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 OWN_PROTOCOL = "frontdesk"
 REALTIME_PROTOCOL = "realtime"
 STANDIN_KEY = "standin"
+REFERENCE_TRIES = 5
 
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
 
@@ -135,7 +139,7 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
 def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstream: Upstream, call_id: UUID) -> Opening:
     clinic = version.agent.clinic
     recording = clinic.recording_enabled and spent.notice.answer == "accepted"
-    session = CallSession.objects.create(
+    session = _new_session(
         id=call_id,
         clinic=clinic,
         version=version,
@@ -150,6 +154,14 @@ def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstrea
         owner=PROCESS,
     )
     return Opening(_brief(session, version, handshake), CallContext(call_id, clinic), upstream, recording)
+
+
+def _new_session(**fields: Any) -> CallSession:
+    """Return a new row. References are short, so one in a few thousand is taken at a hundred thousand calls."""
+    for _try in range(REFERENCE_TRIES):
+        with suppress(IntegrityError), transaction.atomic():
+            return CallSession.objects.create(**fields)
+    raise CannotBegin("server_error", _("The call could not be begun. Please try again"), 1011)
 
 
 def upstream_of(clinic: Clinic, version: AgentVersion) -> Upstream:

@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, InternalError, OperationalError, close_old_connections, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from agents_app.data_classes import DataClass, data_class
 from agents_app.session_config import TRANSCRIPTION_MODEL
@@ -100,7 +100,6 @@ class Recorder:
         while running and not self._given_up.is_set():
             entries, waiting, running = self._gather()
             if entries:
-                close_old_connections()
                 self._write(entries)
             for stored in waiting:
                 stored.set()

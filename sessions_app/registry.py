@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 
 from sessions_app.bridge import Bridge, Connect
@@ -23,6 +20,7 @@ from sessions_app.realtime import open_connection
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.tasks import enqueue_recording
+from sessions_app.threads import in_thread
 from sessions_app.tool_gateway import ToolGateway
 
 logger = logging.getLogger(__name__)
@@ -55,14 +53,14 @@ class CallRegistry:
             logger.error("A call failed", extra={"call": str(call_id), "error": type(error).__name__})
         finally:
             del self._calls[call_id]
-            await _in_thread(Place.objects.release, call_id)
+            await in_thread(Place.objects.release, call_id)
 
     async def _beat(self) -> None:
         """Renew the leases of the calls that live here, until there are none."""
         while self._calls:
             await asyncio.sleep(HEARTBEAT_S)
             with suppress(Exception):  # a database that is away now may be back before the lease ends
-                await _in_thread(Place.objects.renew, list(self._calls))
+                await in_thread(Place.objects.renew, list(self._calls))
 
     @property
     def live(self) -> int:
@@ -87,10 +85,6 @@ def _keep_sound(session_id: UUID) -> None:
     session = CallSession.objects.get(pk=session_id)
     if session.recording_kept:
         enqueue_recording(session)
-
-
-def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    return database_sync_to_async(function, thread_sensitive=False)(*args)
 
 
 _registry: CallRegistry | None = None

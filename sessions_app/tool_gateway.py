@@ -10,12 +10,13 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from channels.db import database_sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -27,6 +28,7 @@ from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, ToolSpe
 from sessions_app.call.function_calls import RecapShown, ToolResult
 from sessions_app.effects import LeaveTask, RefuseTool, RunTool
 from sessions_app.models import CallPatient, ToolCall
+from sessions_app.threads import in_pool
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class ToolGateway:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="tools")
         self._clinics: defaultdict[int, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(THREADS_A_CLINIC))
+        self._storing: set[asyncio.Future[None]] = set()
 
     async def run(self, function_call: RunTool, context: CallContext) -> ToolResult:
         """Return how the call ended; never raises but when it is cancelled. A late result stands in the row alone."""
@@ -58,40 +61,64 @@ class ToolGateway:
         trace_id = uuid4()
         if spec is None:
             return _failed(ToolError("unknown_tool", "There is no such tool."), trace_id)
-        async with self._clinics[context.clinic.pk]:
-            work = self._in_pool(_perform, spec, function_call, context, trace_id)
-            try:
-                return await asyncio.wait_for(asyncio.shield(work), spec.timeout_s)
-            except TimeoutError:
-                return await self._timed_out(spec, function_call, context, trace_id)
-            except Exception as error:  # arguments and exception text are patient data: log ids and types only
-                logger.error("Tool failed", extra=_about(function_call, context, error))
-                return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
+        work: asyncio.Future[ToolResult] | None = None
+        try:
+            async with asyncio.timeout(spec.timeout_s):
+                await self._clinics[context.clinic.pk].acquire()
+                work = self._in_pool(_perform, spec, function_call, context, trace_id)
+                work.add_done_callback(partial(self._give_back, context.clinic.pk))
+                return await asyncio.shield(work)
+        except TimeoutError:
+            return await self._timed_out(spec, function_call, context, trace_id, begun=work is not None)
+        except Exception as error:  # arguments and exception text are patient data: log ids and types only
+            logger.error("Tool failed", extra=_about(function_call, context, error))
+            return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
 
     async def refuse(self, refused: RefuseTool, context: CallContext) -> None:
-        """Store a function call that was not run."""
-        await self._in_pool(_store_refused, refused, context)
+        """Store a function call that was not run. Never raises: the call goes on without its row."""
+        await self._store(_store_refused, refused, context)
 
     async def leave_task(self, task: LeaveTask, context: CallContext) -> None:
-        await self._in_pool(_leave_check, context, task.text)
+        await self._store(_leave_check, context, task.text)
 
     def close(self) -> None:
         """Let go of the threads, once the tools that run have ended."""
         self._pool.shutdown()
 
     async def _timed_out(
-        self, spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID
+        self, spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID, *, begun: bool
     ) -> ToolResult:
         logger.warning("Tool timed out", extra=_about(function_call, context))
+        if not begun:  # the clinic's own tools hang
+            about = (function_call.call_id, function_call.name, function_call.arguments)
+            refused = RefuseTool(*about, "unavailable", function_call.position, function_call.started_ms)
+            self._beside(self.refuse(refused, context))
+            return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
         if not (spec.writes and function_call.commit):
             return _failed(ToolError("timeout", _UNAVAILABLE, retryable=True), trace_id)
-        await self._in_pool(_leave_check, context, f"{spec.name}: please check whether it was done")
+        self._beside(self._store(_leave_check, context, f"{spec.name}: please check whether it was done"))
         return _failed(ToolError("outcome_unknown", _UNKNOWN_OUTCOME), trace_id)
 
+    def _give_back(self, clinic_id: int, work: asyncio.Future[ToolResult]) -> None:
+        """A clinic's thread is free again only now: its call may have gone on without it long ago."""
+        self._clinics[clinic_id].release()
+        if not work.cancelled():
+            work.exception()  # seen, else the loop would log its text
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Store without keeping the caller waiting: what hangs may hold the database too."""
+        task = asyncio.ensure_future(work)
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, function: Any, *args: Any) -> None:
+        try:
+            await self._in_pool(function, *args)
+        except Exception as error:  # its text may be patient data
+            logger.error("A row beside a tool could not be stored", extra={"error": type(error).__name__})
+
     def _in_pool(self, function: Any, *args: Any) -> asyncio.Future[Any]:
-        call = database_sync_to_async(function, thread_sensitive=False, executor=self._pool)
-        work: asyncio.Future[Any] = asyncio.ensure_future(call(*args))
-        return work
+        return in_pool(self._pool, function, *args)
 
 
 def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID) -> ToolResult:
@@ -126,7 +153,8 @@ def _run(
             return _failed(error, trace_id)
         if outcome.patient_id is not None:
             CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
-    return _succeeded(outcome, trace_id, committed=spec.writes)
+        # Inside: what cannot be told to the model must not have been done.
+        return _succeeded(outcome, trace_id, committed=spec.writes)
 
 
 def _read_arguments(spec: ToolSpec, text: str) -> BaseModel:
@@ -134,7 +162,7 @@ def _read_arguments(spec: ToolSpec, text: str) -> BaseModel:
     if len(text) > MAX_ARGUMENTS_CHARS:
         raise ToolError("invalid_arguments", "The arguments are too long.")
     try:
-        json.loads(text or "{}", object_pairs_hook=_unique)
+        _check_json(text or "{}")
         return spec.arguments.model_validate_json(text or "{}", strict=True)
     except ValidationError as error:
         missing = [_field_title(spec, e["loc"]) for e in error.errors() if e["type"] == "missing"]
@@ -146,11 +174,22 @@ def _read_arguments(spec: ToolSpec, text: str) -> BaseModel:
         raise ToolError("invalid_arguments", "The arguments are not JSON.", retryable=True) from None
 
 
+def _check_json(text: str) -> None:
+    """Raise ValueError for what two readers could read differently, and for a NUL, which PostgreSQL refuses."""
+    values = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    if "\\u0000" in json.dumps(values):
+        raise ValueError
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError
     return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
 
 
 def _reason(error: Any) -> str:
@@ -159,9 +198,11 @@ def _reason(error: Any) -> str:
 
 
 def _field_title(spec: ToolSpec, location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else "arguments"
+    name = str(location[0]) if location else ""
     field = spec.arguments.model_fields.get(name)
-    return field.title if field is not None and field.title else name
+    if field is None:
+        return "a field that the tool does not have" if name else "arguments"
+    return field.title or name
 
 
 def _context_of(function_call: RunTool, context: CallContext) -> ToolContext:
@@ -189,7 +230,7 @@ def _succeeded(outcome: ToolOutcome, trace_id: UUID, *, committed: bool) -> Tool
     if outcome.confidence is not None:
         output["confidence"] = outcome.confidence
     if len(json.dumps(output)) > MAX_OUTPUT_CHARS:
-        return _failed(ToolError("too_much", "There is too much to tell. Ask for something narrower."), trace_id)
+        raise ToolError("too_much", "There is too much to tell. Ask for something narrower.")
     return ToolResult(
         output,
         ok=True,
@@ -219,7 +260,17 @@ def _envelope(error: ToolError, trace_id: UUID) -> dict[str, Any]:
 
 
 def _json_ready(value: Any) -> Any:
-    return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+    """Return `value` as JSON has it. Raises for what JSON has not."""
+    return _storable(json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)))
+
+
+def _storable(value: Any) -> Any:
+    """Return `value` without what PostgreSQL refuses in JSON."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, trace_id: UUID) -> ToolCall | None:
@@ -238,11 +289,13 @@ def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, t
     except IntegrityError:
         # The run that follows its own dry run: that one ended by asking for a yes.
         mine = ToolCall.objects.filter(session_id=context.call_id, call_id=function_call.call_id)
+        if not function_call.commit:
+            return None
         asked = mine.filter(status=ToolCall.Status.ASKED)
         begun = asked.update(
             status=ToolCall.Status.RUNNING, error_code="", confirmed_by=function_call.confirmed_by, trace_id=trace_id
         )
-        return mine.get() if begun and function_call.commit else None
+        return mine.get() if begun else None
 
 
 def _store_ended(row: ToolCall, result: ToolResult, *, duration_ms: int) -> None:
