@@ -49,6 +49,16 @@ class Server:
     upstream_port: int
     log_path: Path
     data_dir: Path
+    environment: dict[str, str]
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """Where the server looks for the Realtime API."""
+        return self.environment["OPENAI_BASE_URL"]
 
     @property
     def url(self) -> str:
@@ -86,6 +96,7 @@ class Server:
             origin=origin or None,  # type: ignore[arg-type]  # a NewType of str
             subprotocols=[Subprotocol(one) for one in protocols],
             max_size=MAX_FRAME_BYTES,
+            max_queue=None,  # a full one would keep the close of the server from being read
         ) as socket:
             yield RecordingClient(socket, checked=checked and not own_events)
 
@@ -98,7 +109,7 @@ def servers(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
         def server(kind: str) -> Server:
             if kind not in running:
-                running[kind] = stack.enter_context(_running(kind, tmp_path_factory.mktemp(kind)))
+                running[kind] = stack.enter_context(running_server(kind, tmp_path_factory.mktemp(kind)))
             return running[kind]
 
         yield server
@@ -117,30 +128,61 @@ def uvicorn(servers: Callable[[str], Server], transactional_db: None) -> Server:
 
 
 @contextlib.contextmanager
-def _running(kind: str, directory: Path) -> Iterator[Server]:
+def running_server(kind: str, directory: Path, **environment: str) -> Iterator[Server]:
+    """Run a server process on the test's database; its settings are those of `_environment`, and these."""
     # Bound and not listening: nobody else is given this port, and a stand-in may listen on it.
     with _loopback() as listener, _loopback() as reserved:
         listener.listen(128)
         upstream_port = reserved.getsockname()[1]
         log_path = directory / "log.txt"
+        settings_of_it = {**_environment(upstream_port, directory), **environment}
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *COMMANDS[kind], str(listener.fileno()), "config.asgi:application"],
                 cwd=settings.BASE_DIR,
-                env=_environment(upstream_port, directory),
+                env=settings_of_it,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
             )
         try:
-            yield Server(kind, listener.getsockname()[1], upstream_port, log_path, directory)
+            yield Server(kind, listener.getsockname()[1], upstream_port, log_path, directory, settings_of_it)
         finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=PATIENCE_S)
-            process.kill()
-            process.wait()
+            _end(process)
+
+
+@contextlib.contextmanager
+def running_speech_standin(directory: Path) -> Iterator[str]:
+    """Run a stand-in that hears and speaks, as a process; yield its base URL."""
+    environment = {**os.environ, "DEBUG": "true", "DATA_DIR": str(directory)}
+    with (directory / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "realtime_standin", "--port", "0"],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        assert ready.startswith("stand-in listening on "), "the stand-in did not begin: see its log"
+        yield f"http://{ready.split()[-1]}/v1"
+    finally:
+        _end(process)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=PATIENCE_S)
+    process.kill()
+    process.wait()
 
 
 def _loopback() -> socket.socket:
