@@ -9,6 +9,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 MAX_TRIES = 3
 BACKOFF_S = 0.4  # the first wait is at most this, and each next at most twice the last
-OPEN_TIMEOUT_S = 5.0
+CONNECT_S = 5.0  # for all the tries together: the caller is waiting
 CLOSE_TIMEOUT_S = 2.0
 PING_EVERY_S, PING_TIMEOUT_S = 5.0, 10.0
 MAX_FRAME_BYTES = 2 * 1024 * 1024
@@ -75,33 +76,45 @@ class RealtimeConnection:
         return f"upstream_closed_{self._socket.close_code or 1006}"
 
 
-async def open_connection(upstream: Upstream) -> RealtimeConnection:
+async def open_connection(upstream: Upstream, *, within_s: float = CONNECT_S) -> RealtimeConnection:
     """Connect, trying again with full jitter where that can help. Raises UpstreamFailed."""
     failed = UpstreamFailed("upstream_unreachable")
-    for attempt in range(MAX_TRIES):
-        if attempt:
-            await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
-        try:
-            return RealtimeConnection(await _connect(upstream))
-        except InvalidStatus as refused:
-            failed = UpstreamFailed(f"upstream_{refused.response.status_code}")
-            if refused.response.status_code < 500 and refused.response.status_code != 429:
-                break
-        except (InvalidURI, ValueError):
-            failed = UpstreamFailed("upstream_address")
-            break
-        except (OSError, TimeoutError, InvalidHandshake):
-            failed = UpstreamFailed("upstream_unreachable")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            for attempt in range(MAX_TRIES):
+                if attempt:
+                    await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
+                try:
+                    return RealtimeConnection(await _connect(upstream))
+                except InvalidStatus as refused:
+                    failed = UpstreamFailed(f"upstream_{refused.response.status_code}")
+                    if refused.response.status_code < 500 and refused.response.status_code != 429:
+                        break
+                except ssl.SSLCertVerificationError:  # an OSError and a ValueError too
+                    failed = UpstreamFailed("upstream_certificate")
+                    break
+                except (OSError, InvalidHandshake):
+                    failed = UpstreamFailed("upstream_unreachable")
+                except (InvalidURI, ValueError):
+                    failed = UpstreamFailed("upstream_address")
+                    break
     raise failed
 
 
+class _Connect(connect):
+    """The key and the caller's voice go to the address that was configured, and to no other."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 async def _connect(upstream: Upstream) -> ClientConnection:
-    return await connect(
+    return await _Connect(
         upstream.url,
         additional_headers={"Authorization": f"Bearer {upstream.key}"},
         ssl=_tls() if upstream.url.startswith("wss:") else None,
         compression=None,  # sound does not shrink, and costs half as much again to try
-        open_timeout=OPEN_TIMEOUT_S,
+        open_timeout=None,  # all the tries have one
         close_timeout=CLOSE_TIMEOUT_S,
         ping_interval=PING_EVERY_S,
         ping_timeout=PING_TIMEOUT_S,
