@@ -43,10 +43,6 @@ class SpentKey:
     notice_at: datetime
 
 
-def notice_sha256(clinic: Clinic) -> str:
-    return hashlib.sha256(clinic.recording_notice.encode()).hexdigest()
-
-
 def mint(agent: Agent, *, origin: str, api_token: ApiToken | None, notice: Notice) -> tuple[str, ClientSecret]:
     """Return a new key and its row. The key itself is kept nowhere."""
     value = KEY_PREFIX + secrets.token_urlsafe(32)

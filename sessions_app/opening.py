@@ -138,7 +138,9 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
 
 def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstream: Upstream, call_id: UUID) -> Opening:
     clinic = version.agent.clinic
-    recording = clinic.recording_enabled and spent.notice.answer == "accepted"
+    # Only the wording in force was agreed to; a page that was open while it changed has shown another.
+    agreed = spent.notice.answer == "accepted" and spent.notice.sha256 == clinic.notice_sha256
+    recording = clinic.recording_enabled and agreed
     session = _new_session(
         id=call_id,
         clinic=clinic,

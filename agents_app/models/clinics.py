@@ -188,6 +188,11 @@ class Clinic(models.Model):
             return ""
         return unseal(self.upstream_key_sealed, place=f"clinic:{self.pk}:upstream_key")
 
+    @property
+    def notice_sha256(self) -> str:
+        """Return what names the wording of the notice: a call keeps it beside the caller's answer."""
+        return hashlib.sha256(self.recording_notice.encode()).hexdigest()
+
     def set_upstream_key(self, key: str) -> None:
         """Seal and save the key; "" forgets it. The clinic must have been saved: the seal names its row."""
         self.upstream_key_sealed = seal(key, place=f"clinic:{self.pk}:upstream_key") if key else ""

@@ -5,7 +5,6 @@ No cookie is read and none is set: a patient has no login, and the key is asked 
 
 from __future__ import annotations
 
-import hashlib
 from datetime import time
 from itertools import groupby
 
@@ -64,18 +63,13 @@ def page_settings(agent: Agent) -> dict[str, object]:
     clinic = agent.clinic
     return {
         "publicName": agent.public_name,
-        "noticeSha256": notice_sha256(clinic.recording_notice),
+        "noticeSha256": clinic.notice_sha256,
         "recordingOffered": clinic.recording_enabled,
         "keyPath": "/v1/realtime/client_secrets",
         "socketPath": "/v1/realtime",
         "microphoneWorklet": static(f"sessions_app/{WORKLETS[0]}"),
         "playerWorklet": static(f"sessions_app/{WORKLETS[1]}"),
     }
-
-
-def notice_sha256(notice: str) -> str:
-    """Return what names a notice's exact wording on a call's row: the SHA-256 of its UTF-8 text, hexadecimal."""
-    return hashlib.sha256(notice.encode()).hexdigest()
 
 
 def _time(value: time) -> str:

@@ -25,7 +25,6 @@ from sessions_app.client_secrets import (
     count_start,
     live_version,
     mint,
-    notice_sha256,
     spend,
 )
 from sessions_app.models import ClientSecret, StartCount
@@ -230,7 +229,7 @@ def test_agent_paused_after_the_key_was_spent_cannot_begin():
 @pytest.mark.django_db
 def test_spent_key_carries_the_notice_that_its_caller_has_seen():
     agent = live_agent()
-    seen = Notice(notice_sha256(agent.clinic), "accepted")
+    seen = Notice(agent.clinic.notice_sha256, "accepted")
     value, row = mint(agent, origin=ORIGIN, api_token=None, notice=seen)
 
     spent = spend(value, agent=agent, origin=ORIGIN)
