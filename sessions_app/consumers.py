@@ -122,18 +122,24 @@ class CallConsumer:
 
     async def _refuse(self) -> None:
         """Refuse in the handshake: 401 where the server can, 403 where it cannot."""
-        if "websocket.http.response" in self._scope.get("extensions", {}):
+        if self._answers_http:
             headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
             await self._send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
             await self._send({"type": "websocket.http.response.body", "body": b""})
         else:
             await self._send({"type": "websocket.close", "code": 4401})
 
-    async def _say(self, event: dict[str, Any]) -> None:
+    @property
+    def _answers_http(self) -> bool:
+        """Whether the server can answer a handshake in HTTP: uvicorn can, Daphne cannot."""
+        return "websocket.http.response" in self._scope.get("extensions", {})
 
+    async def _say(self, event: dict[str, Any]) -> None:
         await self._send_text(json.dumps({"event_id": "event_0", **event}))
 
     async def _close(self, code: int, reason: str) -> None:
+        if CLOSE_ENDED < code < 3000 and not self._answers_http:
+            code += 3000  # Daphne has no other code below 3000: 1013 becomes 4013
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 

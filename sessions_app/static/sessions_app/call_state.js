@@ -49,7 +49,8 @@ export function microphoneOpen(state) {
   return state.pushToTalk ? state.holding : !state.muted;
 }
 
-export function closeProblem(code) {
+export function closeProblem(given) {
+  const code = given === 4012 || given === 4013 ? given - 3000 : given; // Daphne cannot spell 1012 and 1013
   return CLOSE_CODES.includes(code) ? `close_${code}` : "close_other";
 }
 
