@@ -173,7 +173,7 @@ async def test_call_beyond_the_clinics_places_is_told_so_on_the_accepted_socket(
             code = await other.closed()
     await ended()
 
-    assert (busy["error"]["code"], code) == ("busy", 1013)
+    assert (busy["error"]["code"], code) == ("busy", 4013)  # 1013, as servers without extensions can spell it
     assert await Place.objects.exclude(call_id=None).acount() == 0
 
 
