@@ -140,15 +140,13 @@ def test_facts_of_several_calls_keep_apart_and_in_order(recorder: Recorder, call
 
 
 def test_nothing_is_lost_while_the_database_does_not_answer(recorder: Recorder, call: CallSession):
-    put(recorder, call, seen(1))
-    recorder.flush()
     away = {"NAME": "/nowhere/at/all"} if connection.vendor == "sqlite" else {"PORT": "1"}
     address = {name: connection.settings_dict[name] for name in away}
 
     with Noticed("Writing calls failed") as noticed:
-        connection.settings_dict.update(away)  # each batch has a connection of its own
+        connection.settings_dict.update(away)  # the recorder connects when it first writes
         try:
-            put(recorder, call, seen(2), said("item_1"), StateChanged("live", 5))
+            put(recorder, call, seen(1), seen(2), said("item_1"), StateChanged("live", 5))
             assert noticed.seen.wait(PATIENCE_S)
             put(recorder, call, seen(3), ended())
             assert recorder.flush(timeout_s=0.1) is False
