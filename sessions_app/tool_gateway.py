@@ -128,7 +128,7 @@ def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace
         return _failed(ToolError("repeated_call", "This call has been made already."), trace_id)
     started = timezone.now()
     try:
-        arguments = _read_arguments(spec, function_call.arguments)
+        arguments = read_arguments(spec, function_call.arguments)
         result = _run(spec, function_call, arguments, _context_of(function_call, context), trace_id)
     except ToolError as error:  # expected, and sayable: "that slot is taken"
         result = _failed(error, trace_id)
@@ -157,7 +157,7 @@ def _run(
         return _succeeded(outcome, trace_id, committed=spec.writes)
 
 
-def _read_arguments(spec: ToolSpec, text: str) -> BaseModel:
+def read_arguments(spec: ToolSpec, text: str) -> BaseModel:
     """Return the checked arguments. Raises ToolError that tells the model what to ask for, without any value."""
     if len(text) > MAX_ARGUMENTS_CHARS:
         raise ToolError("invalid_arguments", "The arguments are too long.")
