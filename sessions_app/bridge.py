@@ -38,7 +38,6 @@ from sessions_app.tool_gateway import ToolGateway
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD_MESSAGES = 20  # of a caller; then its program is broken
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
 

@@ -50,6 +50,7 @@ class RunTool:
     started_ms: int
     patient_id: int | None = None
     confirmed_by: str = ""
+    digest: str = ""  # of the values that the caller said yes to: no others are written
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,11 @@ class Outbox:
         heard = track.reported_ms if track.reported_ms is not None else by_clock
         return int(max(0, min(heard, track.sent_ms)))
 
+    def reported(self, item_id: str) -> int | None:
+        """Return how much of an item the caller's page says it has played, or None when it has said nothing."""
+        track = self._tracks.get(item_id)
+        return track.reported_ms if track else None
+
     def sent_ms(self, item_id: str) -> int:
         track = self._tracks.get(item_id)
         return int(track.sent_ms) if track else 0

@@ -146,6 +146,8 @@ def _run(
         return _asked(spec.recap(context, arguments), trace_id)
     with transaction.atomic():
         try:
+            if spec.recap is not None:
+                _check_values(spec.recap(context, arguments), function_call)
             outcome = spec.handler(context, arguments)
         except ToolError as error:
             # A refusal is an answer: what the handler noted on the way stays (a failed attempt to be recognised,
@@ -155,6 +157,12 @@ def _run(
             CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
         # Inside: what cannot be told to the model must not have been done.
         return _succeeded(outcome, trace_id, committed=spec.writes)
+
+
+def _check_values(recap: Recap, function_call: RunTool) -> None:
+    """Refuse to write other values than those that the caller said yes to: words may mean another slot by now."""
+    if canonical_json(recap.values) != function_call.digest:
+        raise ToolError("values_changed", "Something has changed meanwhile. Please ask again.", retryable=True)
 
 
 def read_arguments(spec: ToolSpec, text: str) -> BaseModel:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from agents_app import tools
-from agents_app.models import Agent
+from agents_app.models import Agent, canonical_json
 from agents_app.tools import Recap, ToolContext, ToolOutcome, ToolSpec
 from sessions_app.call.function_calls import ToolResult
 from sessions_app.effects import RunTool
@@ -22,6 +22,7 @@ from tests.servers import in_thread, live_agent
 from tests.sessions_app.test_tool_arguments import GOOD, Visit
 
 PATIENCE_S = 20.0
+VALUES = canonical_json({"day": GOOD["day"], "name": GOOD["name"]})  # of the recap of GOOD
 
 
 @pytest_asyncio.fixture
@@ -66,7 +67,8 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Register:
 
 def asked(arguments: Any = None, *, call_id: str = "call_1", name: str = "try_it", **fields: Any) -> RunTool:
     text = arguments if isinstance(arguments, str) else json.dumps(GOOD if arguments is None else arguments)
-    return RunTool(call_id, name, text, **{"commit": True, "position": 3, "started_ms": 1200, **fields})
+    defaults = {"commit": True, "position": 3, "started_ms": 1200, "digest": VALUES}
+    return RunTool(call_id, name, text, **{**defaults, **fields})
 
 
 def told(result: ToolResult) -> tuple[str, str]:

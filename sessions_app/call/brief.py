@@ -51,5 +51,10 @@ class CallBrief:
     expires_at: int | None = None  # Unix seconds, told to the caller
 
     @property
+    def prefix_padding_ms(self) -> int:
+        """How much sound before the voice the service counts as speech."""
+        return int((self.session["audio"]["input"]["turn_detection"] or {}).get("prefix_padding_ms", 0))
+
+    @property
     def hands_free(self) -> bool:
         return self.session["audio"]["input"]["turn_detection"] is not None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessions_app.call import ending, tool_side, turns
+from sessions_app.call import ending, model_side, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect import said
 from sessions_app.dialect.heard import shown_item
 from sessions_app.effects import AudioToModel, Effect
+from sessions_app.events import ItemBody, Part
 
 MAX_EARLY_MS = 2000  # of sound that waits for the model
 MAX_EARLY_EVENTS = 64  # of everything else
@@ -24,8 +25,9 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     if state.ending:
         return effects
     if state.life.state == "connecting" and not isinstance(event, (said.Playback, said.Retrieve)):
-        if len(state.life.early) >= MAX_EARLY_EVENTS:
-            return effects + state.tell_error("too_early", "The call is still being connected", at)
+        if sum(not isinstance(waiting, said.Append) for waiting in state.life.early) >= MAX_EARLY_EVENTS:
+            told = state.tell_error("too_early", "The call is still being connected", at, event_id=event.event_id)
+            return effects + told
         state.life.early.append(event)
         return effects
     return effects + _REACTIONS[type(event)](state, event, at)
@@ -69,24 +71,26 @@ def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
 
 
 def _commit(state: CallState, event: said.Commit, at: int) -> list[Effect]:
-    return state.to_model({"type": "input_audio_buffer.commit"}, at)
+    return state.to_model({"type": "input_audio_buffer.commit"}, at, asked_by=event.event_id)
 
 
 def _clear(state: CallState, event: said.Clear, at: int) -> list[Effect]:
     state.floor.pressed_at = None
-    return state.to_model({"type": "input_audio_buffer.clear"}, at)
+    return state.to_model({"type": "input_audio_buffer.clear"}, at, asked_by=event.event_id)
 
 
 def _user_text(state: CallState, event: said.UserText, at: int) -> list[Effect]:
-    if event.item_id is not None and state.transcript.get(event.item_id) is not None:
+    if event.item_id is not None and state.transcript.taken(event.item_id):
         return state.tell_error("invalid_value", "This item id is taken", at, event_id=event.event_id)
     item_id = event.item_id or state.tally.new_id("item")
     tool_side.recap_heard(state, at)
     state.confirmation.caller_began(item_id, at)
     state.floor.turn_ended_at = at
-    effects = tool_side.caller_message(state, event.text, "text", at, item_id=item_id)
-    # Its words are known already: a guardrail need not wait for the item to come back.
-    effects += turns.caller_words(state, item_id, event.text, at)
+    effects = tool_side.caller_message(state, event.text, "text", at, item_id=item_id, event_id=event.event_id)
+    if turns.trips(state, event.text):
+        # Its words are known already: a guardrail need not wait for the item to come back.
+        item = ItemBody(id=item_id, role="user", content=[Part(type="input_text", text=event.text)])
+        effects += model_side.take_up(state, item, at)
     return effects + tool_side.caller_answered(state, item_id, event.text, at)
 
 
@@ -113,6 +117,8 @@ def _truncate(state: CallState, event: said.Truncate, at: int) -> list[Effect]:
 def _create_response(state: CallState, event: said.CreateResponse, at: int) -> list[Effect]:
     if turns.answers_alarm(state):
         return []
+    if state.responses.full:
+        return state.tell_error("too_many_responses", "Too many responses wait", at, event_id=event.event_id)
     body = {"metadata": event.metadata} if event.metadata else None
     return state.ask(Purpose.CALLER, at, body)
 
@@ -137,7 +143,8 @@ def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]
     if not changes:
         return ending.session_shown(state, "session.updated", at)
     state.floor.updates.append(event)
-    return state.to_model({"type": "session.update", "session": {"type": "realtime", **changes}}, at)
+    update = {"type": "session.update", "session": {"type": "realtime", **changes}}
+    return state.to_model(update, at, asked_by=event.event_id)
 
 
 def _playback(state: CallState, event: said.Playback, at: int) -> list[Effect]:
@@ -147,7 +154,7 @@ def _playback(state: CallState, event: said.Playback, at: int) -> list[Effect]:
 
 
 def _confirm(state: CallState, event: said.Confirm, at: int) -> list[Effect]:
-    return tool_side.button(state, event.token, event.answer, at)
+    return tool_side.button(state, event.token, event.answer, at, event_id=event.event_id)
 
 
 _NAMES: dict[type, str] = {

@@ -15,6 +15,10 @@ from enum import StrEnum
 TRANSCRIPT_WAIT_MS = 3000
 MAX_RECAPS = 2  # said once more when a value was missing; then a task is left
 HEARD_SLACK_MS = 250  # a page reports every fifth of a second
+YES_LASTS_MS = 30_000  # for the model to act on it
+
+
+BUTTON = "button"
 
 
 class Verdict(StrEnum):
@@ -45,6 +49,12 @@ class Pending:
     answers: dict[str, str | None] = field(default_factory=dict)  # the caller's items since; None: words awaited
     verdict: Verdict | None = None
     by: str = ""
+    given_at: int = 0  # when the verdict was
+    acted_in: str = ""  # the response that began after the yes: it acts on it, or the yes lapses
+
+    @property
+    def awaited(self) -> bool:
+        return None in self.answers.values()
 
 
 class Confirmation:
@@ -60,16 +70,15 @@ class Confirmation:
         ended, self.pending = self.pending, None
         return ended
 
-    def decide(self, name: str, digest: str) -> Decision:
+    def decide(self, name: str, digest: str, at: int) -> Decision:
         """What may be done about a write with these values, now."""
         pending = self.pending
         if pending is None or (pending.name, pending.digest) != (name, digest):
             return Decision.ASK
-        if pending.verdict is Verdict.YES:
-            return Decision.RUN
-        if pending.verdict is None and None in pending.answers.values():
-            return Decision.WAIT
-        return Decision.ASK
+        if pending.awaited and pending.verdict in (None, Verdict.YES):
+            return Decision.WAIT  # the answer, or what may take it back, is still being transcribed
+        fresh = at - pending.given_at <= YES_LASTS_MS
+        return Decision.RUN if pending.verdict is Verdict.YES and fresh else Decision.ASK
 
     def recap_begun(self, response_id: str) -> None:
         if self.pending is not None:
@@ -93,34 +102,55 @@ class Confirmation:
             self.pending.closed = True
 
     def caller_began(self, item_id: str, at: int) -> None:
-        """The caller began to say or type something. It counts when the recap had been heard before."""
+        """The caller began to say or type something. It counts when the recap had been heard before.
+
+        After a yes everything counts: what is said until the write runs may take the yes back.
+        """
         pending = self.pending
-        if pending and pending.heard_at is not None and at >= pending.heard_at and not pending.closed:
+        if pending is None:
+            return
+        answers = pending.heard_at is not None and at >= pending.heard_at and not pending.closed
+        if answers or pending.verdict is Verdict.YES:
             pending.answers.setdefault(item_id, None)
 
-    def caller_said(self, item_id: str, text: str | None) -> None:
-        """The words of an answer are known; None when they never will be."""
+    def caller_said(self, item_id: str, text: str | None, at: int) -> None:
+        """The words of an answer are known; None when they never will be. All of them are judged as one."""
         pending = self.pending
-        if pending is None or item_id not in pending.answers or pending.verdict is not None:
+        if pending is None or item_id not in pending.answers or pending.verdict not in (None, Verdict.YES):
             return
         pending.answers[item_id] = text or ""
         words = " ".join(answer for answer in pending.answers.values() if answer)
-        verdict = judge(words, question=pending.question)
-        if verdict is Verdict.CHANGE or None not in pending.answers.values():
-            pending.verdict, pending.by = verdict, item_id
+        if pending.by == BUTTON:
+            words = f"yes {words}"
+        verdict = judge(words, verb=pending.name.split("_")[0])
+        if verdict is Verdict.CHANGE or not pending.awaited:
+            first = pending.verdict is None
+            pending.verdict = verdict
+            pending.by, pending.given_at = (item_id, at) if first else (pending.by, pending.given_at)
 
-    def button(self, token: str, verdict: Verdict) -> bool:
+    def button(self, token: str, verdict: Verdict, at: int) -> bool:
         """Return whether the button belonged to the question that is open."""
         pending = self.pending
         if pending is None or pending.token != token:
             return False
-        pending.verdict, pending.by = verdict, "button"
+        pending.verdict, pending.by, pending.given_at = verdict, BUTTON, at
         return True
 
     def stop_waiting(self) -> None:
-        """The transcript did not come in time: no yes."""
-        if self.pending is not None and self.pending.verdict is None:
+        """The transcript did not come in time: no yes, whatever was said before it."""
+        if self.pending is not None and self.pending.awaited:
             self.pending.verdict = Verdict.UNCLEAR
+
+    def response_begun(self, response_id: str) -> None:
+        """A response begins: the first one after a yes is the one that acts on it."""
+        pending = self.pending
+        if pending is not None and pending.verdict is Verdict.YES and not pending.acted_in:
+            pending.acted_in = response_id
+
+    def lapses(self, response_id: str) -> bool:
+        """Whether the model has let a yes pass: the response that should have acted on it is over."""
+        pending = self.pending
+        return pending is not None and pending.acted_in == response_id
 
 
 def _words(text: str) -> list[str]:
@@ -138,7 +168,11 @@ _YES = frozenset(
 )
 _YES_PHRASES = ("go ahead", "please do", "sounds good", "that works", "do it")
 _NO = frozenset(_words("no nope nah not dont never wrong stop wait hold"))
-_CHANGE = frozenset(_words("change cancel different instead another actually rather other"))
+_CHANGE = frozenset(_words("change cancel different instead another actually rather other move"))
+# How a question begins: "shall I go ahead?" is what the receptionist said, or its echo.
+_ASKING = frozenset(
+    _words("shall should would could can will may does did is are was what when which where who why how")
+)
 # Words that say neither: "yes please, that is fine, thank you".
 _FILLER = frozenset(
     _words(
@@ -149,21 +183,20 @@ _FILLER = frozenset(
 MAX_YES_WORDS = 16  # a longer answer says more than yes
 
 
-def judge(text: str, *, question: str = "") -> Verdict:
-    """Return what an answer to `question` means. Anything but a plain yes is no yes.
+def judge(text: str, *, verb: str = "") -> Verdict:
+    """Return what an answer to "Shall I go ahead?" means. Anything but a plain yes is no yes.
 
-    A refusing word anywhere wins. Words of the question itself add nothing to a yes ("yes, cancel it", "yes, at
-    10:30"); other content makes it unclear ("yes, but at eleven").
+    A refusing word anywhere wins; `verb` is what was asked about, which refuses nothing ("yes, cancel it"). Other
+    content makes a yes unclear ("yes, at eleven"): it may be another value than the one that was read out.
     """
     words = _words(text)
-    if not words:
+    if not words or words[0] in _ASKING:
         return Verdict.UNCLEAR
-    asked = frozenset(_words(question))
-    if any(word in _NO or (word in _CHANGE and word not in asked) for word in words):
+    if any(word in _NO or (word in _CHANGE and word != verb) for word in words):
         return Verdict.CHANGE
     joined = " ".join(words)
     agrees = any(word in _YES for word in words) or any(phrase in joined for phrase in _YES_PHRASES)
-    plain = all(word in _YES or word in _FILLER or word in asked for word in words) and len(words) <= MAX_YES_WORDS
+    plain = all(word in _YES or word in _FILLER or word == verb for word in words) and len(words) <= MAX_YES_WORDS
     return Verdict.YES if agrees and plain else Verdict.UNCLEAR
 
 

@@ -15,7 +15,6 @@ MAX_FAILED_RESPONSES = 2
 
 CLOSE_ENDED = 1000
 CLOSE_UPSTREAM_GONE = 4500
-CLOSE_BAD_MESSAGE = 4400
 
 
 def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
@@ -127,7 +126,8 @@ def finished(state: CallState, at: int) -> list[Effect]:
 def _only_listening(state: CallState) -> bool:
     """Whether an ending call waits for nothing but its last words to be heard."""
     busy = state.responses.active_id is not None or state.functions.waiting or state.life.caller_gone
-    return state.life.state == "ending" and not busy
+    speaking = state.floor.speaking is not None or state.transcript.pending()
+    return state.life.state == "ending" and not busy and not speaking
 
 
 def close(state: CallState, at: int) -> list[Effect]:

@@ -22,6 +22,7 @@ class FunctionCall:
     call_id: str
     name: str
     arguments: str
+    patient_id: int | None = None  # whom the call had identified when the model called
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 from sessions_app import events
 from sessions_app.call import ending, tool_side, turns
 from sessions_app.call.responses import Purpose
-from sessions_app.call.state import CallState
+from sessions_app.call.state import CallState, Sent
 from sessions_app.call.transcript import heard_chars
-from sessions_app.dialect.heard import as_heard
+from sessions_app.dialect.heard import as_heard, shown_item
 from sessions_app.effects import Effect
 
 # The account or the model cannot be used: trying again changes nothing. Source: Realtime API reference, errors.
@@ -26,6 +26,7 @@ FATAL_CODES = frozenset(
         "beta_api_shape_disabled",
     }
 )
+MAX_ID_CHARS = 64
 
 
 def on_event(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
@@ -43,7 +44,7 @@ def _fields(event: events.ServerEvent) -> dict[str, Any]:
             fields[name] = getattr(event, name)
     item = getattr(event, "item", None)
     if isinstance(item, events.ItemBody):
-        fields |= {"item_id": item.id, "item_type": item.type, "status": item.status, "name": item.name or None}
+        fields |= {"item_id": item.id[:MAX_ID_CHARS], "item_type": item.type[:MAX_ID_CHARS], "status": item.status}
     response = getattr(event, "response", None)
     if isinstance(response, events.ResponseBody):
         fields |= {"response_id": response.id, "status": response.status, "usage": response.usage}
@@ -61,8 +62,23 @@ def _pass_on(state: CallState, event: events.ServerEvent, at: int, *, in_order: 
     return state.tell(shown, at, in_order=in_order) if shown is not None else []
 
 
+_DELTAS = (events.TextDelta, events.TranscriptDelta, events.AudioDelta)
+
+
 def _output(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
+    """Pass a part of a response on. Of a response that was stopped only how it ends, of a hidden one nothing."""
+    response_id = _response_of(event)
+    if response_id in state.responses.hidden:
+        return []
+    if response_id in state.responses.stopped and isinstance(event, _DELTAS):
+        return []
     return _pass_on(state, event, at, in_order=True)
+
+
+def _response_of(event: events.ServerEvent) -> str:
+    if isinstance(event, events.ResponseCreated | events.ResponseDone):
+        return event.response.id
+    return event.response_id if isinstance(event, events.OutputEvent) else ""
 
 
 def _session_updated(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
@@ -78,15 +94,33 @@ def _error(state: CallState, event: events.Error, at: int) -> list[Effect]:
         return []  # the request waits again: it goes out when the active response is done
     if code in FATAL_CODES:
         return ending.fail(state, "upstream", code, at)
-    return []  # an expected race: nothing to cancel, nothing to truncate, an item that is gone
+    sent = state.sent.pop(event.error.event_id or "", None)
+    return _refused(state, sent, code, at) if sent is not None else []
+
+
+def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
+    """The service refused something of ours. A race is expected: nothing to cancel, an item that is gone."""
+    if sent.type == "session.update":
+        if state.life.state == "connecting":
+            return ending.fail(state, "upstream", code, at)
+        del state.floor.updates[:1]
+        return state.tell_error("not_accepted", "This setting was not accepted", at, event_id=sent.asked_by)
+    if sent.type == "conversation.item.create" and sent.item_id:
+        kept = state.save(state.transcript.lost(sent.item_id, at))
+        return kept + state.tell_error("not_accepted", "This message was not accepted", at, event_id=sent.asked_by)
+    if sent.type == "input_audio_buffer.commit" and not state.life.caller_gone:
+        return state.tell_error("no_speech", "There was no sound to send", at, event_id=sent.asked_by)
+    return []
 
 
 def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> list[Effect]:
     state.floor.speaking = event.item_id
     state.responses.hold()
-    state.transcript.speech_began(event.item_id, state.sound.at(event.audio_start_ms, at))
+    began = state.sound.at(event.audio_start_ms, at)
+    state.transcript.speech_began(event.item_id, began)
     tool_side.recap_heard(state, at)
-    state.confirmation.caller_began(event.item_id, at)
+    # The event comes late, and the start that it names lies before the voice by the padding.
+    state.confirmation.caller_began(event.item_id, min(at, began + state.brief.prefix_padding_ms))
     return _pass_on(state, event, at) + turns.interrupt(state, at)
 
 
@@ -113,7 +147,11 @@ def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
 
 
 def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effect]:
-    item = event.item
+    return take_up(state, event.item, at)
+
+
+def take_up(state: CallState, item: events.ItemBody, at: int) -> list[Effect]:
+    """Take an item up in the transcript, once, and show it to the caller when it is talk."""
     previous = state.transcript.last_shown
     response_id = state.responses.active_id or "" if item.role == "assistant" else ""
     fact = state.transcript.add(item, at=at, response_id=response_id)
@@ -124,11 +162,21 @@ def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effe
         if pending is not None and response_id == pending.response_id:
             pending.item_id = item.id
         state.confirmation.agent_spoke(response_id)
-    shown = as_heard(event)
-    assert shown is not None
-    told = state.tell({**shown, "previous_item_id": previous}, at, in_order=fact.speaker == "agent")
+    if response_id in state.responses.hidden:
+        return _unheard(state, item.id)
+    shown = {"type": "conversation.item.added", "item": shown_item(item), "previous_item_id": previous}
+    told = state.tell(shown, at, in_order=fact.speaker == "agent")
     effects = told + state.save(fact)
     return effects + (turns.caller_words(state, item.id, fact.text, at) if fact.speaker == "caller" else [])
+
+
+def _unheard(state: CallState, item_id: str) -> list[Effect]:
+    """Keep what the model said of which the caller hears nothing."""
+    entry = state.transcript.get(item_id)
+    assert entry is not None
+    entry.truncated_ms = 0
+    state.transcript.last_shown = entry.previous
+    return state.save(*state.transcript.change(item_id, interrupted=True, heard_ms=0, heard_chars=0))
 
 
 def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect]:
@@ -140,7 +188,9 @@ def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect
     entry.done = True
     shown = as_heard(event)
     agent = entry.fact.speaker == "agent"
-    effects = state.tell({**shown, "previous_item_id": None}, at, in_order=agent) if shown else []
+    told = shown is not None and entry.fact.response_id not in state.responses.hidden
+    previous = {"previous_item_id": entry.previous}
+    effects = state.tell({**(shown or {}), **previous}, at, in_order=agent) if told else []
     return effects + (_agent_said(state, event.item.id, event.item.words, at) if agent else [])
 
 
@@ -187,11 +237,11 @@ def _transcription_failed(state: CallState, event: events.TranscriptionFailed, a
 def _response_created(state: CallState, event: events.ResponseCreated, at: int) -> list[Effect]:
     response = event.response
     purpose = state.responses.created(response.id, response.metadata)
-    if state.ending and purpose is not Purpose.GOODBYE:
-        return state.to_model({"type": "response.cancel", "response_id": response.id}, at)
-    if turns.answers_alarm(state):
+    if turns.answers_alarm(state) or (state.ending and purpose is not Purpose.GOODBYE):
+        state.responses.hidden.add(response.id)
         state.outbox.silence(response.id)
         return state.to_model({"type": "response.cancel", "response_id": response.id}, at)
+    state.confirmation.response_begun(response.id)
     if purpose is Purpose.RECAP:
         state.confirmation.recap_begun(response.id)
     return _output(state, event, at)
@@ -210,7 +260,7 @@ def _response_done(state: CallState, event: events.ResponseDone, at: int) -> lis
                 effects += _function_call(state, item, at) if item.call_id not in state.functions.calls else []
     effects += _output(state, event, at)
     if response.status == "failed":
-        effects += _failed(state, event, at)
+        effects += _failed(state, event, purpose, at)
     requests = state.responses.done(response.id)
     pending = state.confirmation.pending
     if pending is not None and pending.response_id == response.id and response.status == "completed":
@@ -219,10 +269,12 @@ def _response_done(state: CallState, event: events.ResponseDone, at: int) -> lis
         tool_side.recap_heard(state, at)
     if purpose is Purpose.GOODBYE:
         effects += ending.after_goodbye(state, at)
+    if response.status == "completed":
+        effects += tool_side.response_over(state, response.id, at)
     return effects + state.send(requests, at) + tool_side.answer_if_ready(state, at)
 
 
-def _failed(state: CallState, event: events.ResponseDone, at: int) -> list[Effect]:
+def _failed(state: CallState, event: events.ResponseDone, purpose: Purpose | None, at: int) -> list[Effect]:
     """A failure while answering shows only here, never as an `error` event."""
     details = event.response.status_details
     code = (details.error.code or details.error.type) if details and details.error else "server_error"
@@ -231,6 +283,8 @@ def _failed(state: CallState, event: events.ResponseDone, at: int) -> list[Effec
     state.life.failures += 1
     if state.life.failures >= ending.MAX_FAILED_RESPONSES:
         return ending.fail(state, "upstream", code, at)
+    if purpose is Purpose.GREETING:  # without it nobody has said that this is an automated assistant
+        return state.say_exactly(Purpose.GREETING, state.brief.lines.greeting, at)
     told = state.tell_error("upstream_failed", "The receptionist could not answer. Please say it again.", at)
     return told + turns.say_fixed(state, "apology", state.brief.lines.apology, at)
 
@@ -241,7 +295,8 @@ def _audio(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
         return []
     shown = as_heard(event)
     assert shown is not None
-    effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id)
+    heard = _response_of(event) not in state.responses.hidden | state.responses.stopped
+    effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id) if heard else []
     entry = state.transcript.get(event.item_id)
     if entry is None:
         return effects

@@ -13,7 +13,7 @@ from typing import Any
 
 from sessions_app.dialect.said import REQUEST_KEY
 
-MAX_WAITING = 8
+MAX_WAITING = 8  # requests of the caller's
 
 
 class Purpose(StrEnum):
@@ -48,16 +48,22 @@ class Responses:
         self.active_id: str | None = None
         self.purpose: Purpose | None = None  # of the active response
         self._begun: set[str] = set()
+        self.hidden: set[str] = set()  # the caller hears and reads nothing of these
+        self.stopped: set[str] = set()  # nothing new of these, but how they end
         self._asked: Request | None = None
         self._waiting: deque[Request] = deque()
         self._held = False  # the caller is speaking: what it says comes first
+
+    @property
+    def full(self) -> bool:
+        """Whether the caller has asked for as many responses as may wait. Our own always may."""
+        return sum(request.purpose is Purpose.CALLER for request in self._waiting) >= MAX_WAITING
 
     def ask(self, request: Request) -> list[Request]:
         """Return the request when it may go out now; otherwise it waits. A second answer is one with the first."""
         if request.purpose is Purpose.ANSWER and any(r.purpose is Purpose.ANSWER for r in self._waiting):
             return []
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append(request)
+        self._waiting.append(request)
         return self._next()
 
     def hold(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from sessions_app.dialect import said
 from sessions_app.dialect.heard import error
 from sessions_app.effects import Effect, ItemSaved, Record, StateChanged, ToCaller, ToModel
 from sessions_app.outbox import Outbox
+
+REMEMBERED_EVENTS = 512
 
 
 @dataclass
@@ -58,6 +61,15 @@ class Life:
     failures: int = 0  # responses that failed
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What an event of ours was for: an error may come back that names it."""
+
+    type: str
+    asked_by: str | None  # the caller's own event id, when the caller gave one
+    item_id: str
+
+
 class CallState:
     def __init__(self, brief: CallBrief) -> None:
         self.brief = brief
@@ -69,6 +81,7 @@ class CallState:
         self.transcript = Transcript()
         self.functions = FunctionCalls(known=frozenset(brief.tools))
         self.confirmation = Confirmation()
+        self.sent: OrderedDict[str, Sent] = OrderedDict()  # by event id, the newest ones
         self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
 
     def tell(
@@ -95,8 +108,14 @@ class CallState:
     def tell_error(self, code: str, message: str, at: int, *, event_id: str | None = None) -> list[Effect]:
         return self.tell(error(code, message, event_id=event_id), at)
 
-    def to_model(self, event: dict[str, Any], at: int) -> list[Effect]:
+    def to_model(
+        self, event: dict[str, Any], at: int, *, asked_by: str | None = None, item_id: str = ""
+    ) -> list[Effect]:
+        """Send the model an event. When it is refused, the caller is told by its own event id, `asked_by`."""
         event.setdefault("event_id", self.tally.new_id("client"))
+        self.sent[event["event_id"]] = Sent(event["type"], asked_by, item_id)
+        if len(self.sent) > REMEMBERED_EVENTS:
+            self.sent.popitem(last=False)
         return [ToModel(event), *self.tally.note("to_model", event["type"], at, _ids(event))]
 
     def ask(self, purpose: Purpose, at: int, response: dict[str, Any] | None = None) -> list[Effect]:

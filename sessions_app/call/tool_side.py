@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sessions_app.call.confirmation import MAX_RECAPS, TRANSCRIPT_WAIT_MS, Decision, Pending, Verdict
+from sessions_app.call.confirmation import HEARD_SLACK_MS, MAX_RECAPS, TRANSCRIPT_WAIT_MS, Decision, Pending, Verdict
 from sessions_app.call.function_calls import Admission, FunctionCall, HeldWrite, ToolResult
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
@@ -23,7 +23,7 @@ _REFUSALS = {
 
 def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
     """The model calls a function. One with a `call_id` that was seen before has had its answer."""
-    call = FunctionCall(item.call_id, item.name, item.arguments)
+    call = FunctionCall(item.call_id, item.name, item.arguments, state.functions.patient_id)
     admission = state.functions.admit(call)
     if admission is Admission.SEEN:
         return state.note_own("function_call.repeated", at, call_id=item.call_id)
@@ -37,7 +37,7 @@ def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
     return run(state, call, at, commit=not writes)
 
 
-def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirmed_by: str = "") -> list[Effect]:
+def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, yes: Pending | None = None) -> list[Effect]:
     working = {"type": "frontdesk.tool", "status": "working", "label": state.brief.tools[call.name].working}
     tool = RunTool(
         call_id=call.call_id,
@@ -46,8 +46,9 @@ def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, confirme
         commit=commit,
         position=state.transcript.position,
         started_ms=at,
-        patient_id=state.functions.patient_id,
-        confirmed_by=confirmed_by,
+        patient_id=call.patient_id if yes is not None else state.functions.patient_id,
+        confirmed_by=yes.by if yes is not None else "",
+        digest=yes.digest if yes is not None else "",
     )
     return [*state.tell_own(working, at), tool]
 
@@ -87,7 +88,7 @@ def _decide(state: CallState, call: FunctionCall, result: ToolResult, at: int) -
     assert result.recap is not None
     if state.floor.alarm is not None:
         return refuse(state, call, "emergency", at)
-    decision = state.confirmation.decide(call.name, result.recap.digest)
+    decision = state.confirmation.decide(call.name, result.recap.digest, at)
     if decision is Decision.RUN and state.confirmation.pending is not None:
         return _commit(state, call, at)
     if decision is Decision.WAIT and state.functions.held is None:
@@ -103,7 +104,7 @@ def _commit(state: CallState, call: FunctionCall, at: int) -> list[Effect]:
     pending = state.confirmation.end()
     assert pending is not None
     closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "yes"}
-    return [*state.tell_own(closed, at), *run(state, call, at, commit=True, confirmed_by=pending.by)]
+    return [*state.tell_own(closed, at), *run(state, call, at, commit=True, yes=pending)]
 
 
 def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
@@ -132,7 +133,7 @@ def release_held(state: CallState, at: int) -> list[Effect]:
     if held.until <= at:
         state.confirmation.stop_waiting()
     assert held.result.recap is not None
-    decision = state.confirmation.decide(held.call.name, held.result.recap.digest)
+    decision = state.confirmation.decide(held.call.name, held.result.recap.digest, at)
     if decision is Decision.WAIT:
         return []
     state.functions.held = None
@@ -199,22 +200,38 @@ def recap_ends_at(state: CallState) -> int | None:
     if pending is None or not pending.held_all or pending.heard_at is not None:
         return None
     entry = state.transcript.get(pending.item_id)
-    if entry is None or entry.fact.interrupted:
+    if entry is None or entry.fact.interrupted or state.outbox.reported(pending.item_id) is not None:
         return None
     return state.outbox.ends_at(pending.item_id)
 
 
 def recap_heard(state: CallState, at: int) -> None:
-    """Note the moment from which a yes counts."""
-    ends_at = recap_ends_at(state)
-    if ends_at is not None and ends_at <= at:
+    """Note the moment from which a yes counts: by the page's own report where it makes one, else by the clock."""
+    pending = state.confirmation.pending
+    entry = state.transcript.get(pending.item_id) if pending is not None else None
+    if pending is None or entry is None or entry.fact.interrupted:
+        return
+    reported, ends_at = state.outbox.reported(pending.item_id), state.outbox.ends_at(pending.item_id)
+    if reported is None and ends_at is not None and ends_at <= at:
         state.confirmation.recap_heard(ends_at)
+    whole = state.outbox.sent_ms(pending.item_id) - HEARD_SLACK_MS
+    if reported is not None and ends_at is not None and reported >= whole:
+        state.confirmation.recap_heard(at)
 
 
-def button(state: CallState, token: str, answer: str, at: int) -> list[Effect]:
+def response_over(state: CallState, response_id: str, at: int) -> list[Effect]:
+    """A response is over. A yes that it should have acted on, and did not, lapses: it was given to be used now."""
+    if not state.confirmation.lapses(response_id) or state.functions.waiting or state.functions.held is not None:
+        return []
+    lapsed = state.confirmation.end()
+    assert lapsed is not None
+    return state.tell_own({"type": "frontdesk.confirm_closed", "token": lapsed.token, "answer": "expired"}, at)
+
+
+def button(state: CallState, token: str, answer: str, at: int, *, event_id: str | None = None) -> list[Effect]:
     """The caller pressed *Yes* or *Change*: the model is told in the caller's name, and calls again, or asks."""
-    if not state.confirmation.button(token, Verdict.YES if answer == "yes" else Verdict.CHANGE):
-        return state.tell_error("confirmation_closed", "This question is no longer open", at)
+    if not state.confirmation.button(token, Verdict.YES if answer == "yes" else Verdict.CHANGE, at):
+        return state.tell_error("confirmation_closed", "This question is no longer open", at, event_id=event_id)
     words = "Yes." if answer == "yes" else "No, I would like to change something."
     effects = state.note_own("confirmation.button", at, answer=answer)
     if answer == "change":
@@ -226,7 +243,7 @@ def button(state: CallState, token: str, answer: str, at: int) -> list[Effect]:
 
 def caller_answered(state: CallState, item_id: str, text: str | None, at: int) -> list[Effect]:
     """The caller's words are known, or never will be: perhaps they answer the recap."""
-    state.confirmation.caller_said(item_id, text)
+    state.confirmation.caller_said(item_id, text, at)
     pending = state.confirmation.pending
     effects: list[Effect] = []
     if pending is not None and pending.by == item_id and pending.verdict is Verdict.CHANGE:
@@ -236,11 +253,13 @@ def caller_answered(state: CallState, item_id: str, text: str | None, at: int) -
     return effects + release_held(state, at)
 
 
-def caller_message(state: CallState, text: str, source: str, at: int, *, item_id: str | None = None) -> list[Effect]:
+def caller_message(
+    state: CallState, text: str, source: str, at: int, *, item_id: str | None = None, event_id: str | None = None
+) -> list[Effect]:
     """Send the model a message in the caller's name."""
     item_id = item_id or state.tally.new_id("item")
     state.transcript.will_add(item_id, text, source, at)
     state.functions.new_turn()
     content = [{"type": "input_text", "text": text}]
     item = {"id": item_id, "type": "message", "role": "user", "content": content}
-    return state.to_model({"type": "conversation.item.create", "item": item}, at)
+    return state.to_model({"type": "conversation.item.create", "item": item}, at, asked_by=event_id, item_id=item_id)

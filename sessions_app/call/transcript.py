@@ -20,6 +20,7 @@ class Entry:
     growing: str = ""  # the transcript as it comes in
     audio_bytes: int = 0  # generated
     done: bool = False
+    previous: str | None = None  # the item before it, as the caller was told
     truncated_ms: int | None = None
 
     def current(self) -> ItemBody:
@@ -53,6 +54,18 @@ class Transcript:
     def began_at(self, item_id: str) -> int | None:
         return self._begun.get(item_id)
 
+    def taken(self, item_id: str) -> bool:
+        """Whether an item of this id is there, or on its way."""
+        return item_id in self._entries or item_id in self._written
+
+    def lost(self, item_id: str, at: int) -> ItemSaved | None:
+        """The model refused a message of the caller's: it was said all the same, and is kept."""
+        written = self._written.get(item_id)
+        if written is None or item_id in self._entries:
+            return None
+        part = Part(type="input_text", text=written[0])
+        return self.add(ItemBody(id=item_id, role="user", content=[part]), at=at)
+
     def will_add(self, item_id: str, text: str, source: str, at: int) -> None:
         """We are about to send this message to the model in the caller's name."""
         self._written[item_id] = (text, source)
@@ -81,11 +94,17 @@ class Transcript:
             audio_ms=ended_ms - started_ms if ended_ms is not None else 0,
             response_id=response_id,
         )
-        self._entries[body.id] = Entry(fact, body)
+        self._entries[body.id] = Entry(fact, body, previous=self.last_shown)
         self.last_shown = body.id
+        self._forget(body.id)
         if fact.speaker == "caller":
             self.newest_caller_item = body.id
         return fact
+
+    def _forget(self, item_id: str) -> None:
+        """What was known of an item before it was taken up stands in it now."""
+        for awaited in (self._begun, self._ended, self._written):
+            awaited.pop(item_id, None)
 
     def add_fixed(self, item_id: str, text: str, *, started_ms: int, audio_ms: int, response_id: str) -> ItemSaved:
         """Take up a line that no model spoke."""

@@ -12,6 +12,7 @@ from sessions_app.events import encode_audio
 
 REPORT_WAIT_MS = 300  # for the caller's page to say how much it had played
 CLIP_DELTA_MS = 200
+MAX_LINE_MS = 15_000  # for a fixed line to be heard
 
 
 def interrupt(state: CallState, at: int) -> list[Effect]:
@@ -30,6 +31,7 @@ def stop_reply(state: CallState, at: int) -> list[Effect]:
     response_id = state.responses.active_id
     effects: list[Effect] = []
     if response_id is not None:
+        state.responses.stopped.add(response_id)
         state.outbox.silence(response_id)
         effects += state.to_model({"type": "response.cancel", "response_id": response_id}, at)
     return effects + interrupt(state, at)
@@ -77,9 +79,13 @@ def audio_ms(state: CallState, entry: Entry) -> int:
     return max(entry.fact.audio_ms, generated, state.outbox.sent_ms(entry.fact.item_id))
 
 
+def trips(state: CallState, text: str) -> bool:
+    return state.floor.alarm is None and first_tripped(state.brief.rules, text) is not None
+
+
 def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Effect]:
     """Hold the caller's words, as far as they are known, against the guardrails."""
-    if state.floor.alarm is not None or state.ending:
+    if state.floor.alarm is not None or state.life.state == "ended" or state.life.caller_gone:
         return []
     rule = first_tripped(state.brief.rules, text)
     if rule is None:
@@ -94,6 +100,8 @@ def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Eff
     number = state.brief.emergency_number if rule.shows_emergency_number else ""
     effects += state.tell_own({"type": "frontdesk.emergency", "line": rule.line, "number": number}, at)
     effects += say_fixed(state, f"guardrail:{rule.index}", rule.line, at)
+    if state.life.hang_up_at is not None:  # said during the goodbye: the line is heard all the same
+        state.life.hang_up_at = max(state.life.hang_up_at, at + MAX_LINE_MS)
     note = f'A safety rule of the clinic was triggered, and the caller has been told: "{rule.line}". Book nothing now.'
     item = {"type": "message", "role": "system", "content": [{"type": "input_text", "text": note}]}
     return effects + state.to_model({"type": "conversation.item.create", "item": item}, at)

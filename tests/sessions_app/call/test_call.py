@@ -465,3 +465,72 @@ def test_stored_events_hold_ids_and_never_words():
 
     assert "canary" not in stored
     assert "item_u1" in stored
+
+
+def test_message_that_upstream_refuses_is_kept_and_told_by_the_callers_own_id():
+    scene = Scene().live()
+    item = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello?"}]}
+    scene.caller("conversation.item.create", item=item, event_id="mine")
+    [sent] = [event for event in scene.to_model("conversation.item.create")]
+
+    scene.model("error", error={"type": "invalid_request_error", "code": "string_above", "event_id": sent["event_id"]})
+
+    assert [(e["error"]["code"], e["error"]["event_id"]) for e in scene.told("error")] == [("not_accepted", "mine")]
+    assert scene.item("item_u1").text == "Hello?"
+
+
+def test_refused_configuration_ends_the_call_with_its_own_code():
+    scene = Scene()
+    scene.take(scene.call.opened(now=0.0))
+    [sent] = scene.to_model("session.update")
+
+    scene.model("error", error={"type": "invalid_request_error", "code": "invalid_voice", "event_id": sent["event_id"]})
+    scene.at(20.0)
+
+    assert scene.end().error_code == "invalid_voice"
+
+
+def test_item_id_is_taken_while_its_message_is_on_its_way():
+    scene = Scene().live()
+    item = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "One"}]}
+
+    scene.caller("conversation.item.create", item=item)
+    scene.caller("conversation.item.create", item=item, event_id="second")
+
+    assert len(scene.to_model("conversation.item.create")) == 1
+    assert [event["error"]["event_id"] for event in scene.told("error")] == ["second"]
+
+
+def test_ninth_response_that_waits_is_refused_and_our_own_still_go():
+    scene = Scene().live()
+    scene.reply("resp_2", "item_2", "Long.", finished=False)
+
+    for n in range(9):
+        scene.caller("response.create", event_id=f"mine_{n}")
+
+    assert [event["error"]["event_id"] for event in scene.told("error")] == ["mine_8"]
+
+
+def test_greeting_that_failed_is_asked_for_once_more():
+    scene = Scene()
+    scene.take(scene.call.opened(now=0.0))
+    scene.model("session.updated")
+    scene.begin_reply("resp_1", "item_1")
+
+    details = {"type": "failed", "error": {"code": "server_error"}}
+    scene.model("response.done", response={"id": "resp_1", "status": "failed", "status_details": details})
+
+    assert len([e for e in scene.to_model("response.create") if "automated" in e["response"]["instructions"]]) == 2
+
+
+def test_reply_that_begins_while_the_call_is_ending_is_not_heard():
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "bye", "{}"))
+    result = looked()
+    scene.tool("call_1", type(result)(result.output, ok=True, then="hang_up"))
+    scene.reply("resp_3", "item_3", "Goodbye.", sound_ms=500)
+    before = len(scene.told("response.output_audio.delta"))
+
+    scene.reply("resp_4", "item_4", "One more thing.", sound_ms=3000)
+
+    assert len(scene.told("response.output_audio.delta")) == before

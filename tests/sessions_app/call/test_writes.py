@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from sessions_app.effects import LeaveTask, ToCaller
-from tests.sessions_app.call.script import QUESTION, Scene, booked, recap
+from sessions_app.effects import ItemSaved, LeaveTask, ToCaller
+from sessions_app.events import encode_audio
+from tests.sessions_app.call.script import QUESTION, Scene, booked, looked, recap
 
 
 def asked(**brief: object) -> Scene:
@@ -255,3 +258,121 @@ def test_caller_without_our_subprotocol_hears_none_of_our_own_events():
 
     assert scene.told("frontdesk") == []
     assert "frontdesk.emergency" in scene.own()
+
+
+def test_commit_carries_the_values_and_the_patient_of_its_dry_run():
+    scene = asked()
+    scene.speech("item_yes", "Yes.")
+    scene.calls("resp_4", ("call_2", "book", "{}"), ("call_3", "look", "{}"))
+    scene.tool("call_3", replace(looked(), patient_id=22))
+
+    scene.tool("call_2", recap())
+
+    [run] = scene.runs(commit=True)[-1:]
+    assert (run.call_id, run.digest, run.patient_id) == ("call_2", "v1", None)
+
+
+def test_yes_taken_back_before_the_model_acts_writes_nothing():
+    scene = asked()
+    scene.speech("item_yes", "Yes.")
+    scene.typed("No wait, stop, do not book it", item_id="item_no")
+
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_yes_that_the_model_lets_pass_lapses():
+    scene = asked()
+    scene.typed("yes", item_id="item_yes")
+    scene.reply("resp_4", "item_4", "Lovely weather today.")
+
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+    assert [event["answer"] for event in scene.told("frontdesk.confirm_closed")] == ["expired"]
+
+
+def test_recap_that_the_page_has_not_played_is_not_heard_whatever_the_clock_says():
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "book", "{}"))
+    scene.tool("call_1", recap())
+    scene.reply("resp_recap", "item_recap", QUESTION, sound_ms=3000)
+    scene.caller("frontdesk.playback", item_id="item_recap", played_ms=400)
+    scene.at(scene.now + 5)
+
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_yes_spoken_into_the_recap_and_reported_late_counts_for_nothing():
+    scene = Scene().live()
+    for n in range(100):
+        scene.at(1.0 + n * 0.04)
+        scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(40 * 48)))
+    scene.calls("resp_2", ("call_1", "book", "{}"))
+    scene.tool("call_1", recap())
+    scene.reply("resp_recap", "item_recap", QUESTION, sound_ms=3000)
+    scene.at(scene.now + 3.5)
+
+    scene.speech("item_yes", "Yes.")  # its sound lies at the beginning of all that was given
+    call_again(scene)
+
+    assert scene.runs(commit=True) == []
+
+
+def test_reply_to_an_alarm_is_neither_heard_nor_read_and_stands_in_the_record_as_unheard():
+    scene = Scene().live()
+    scene.speech("item_u1", "I have chest pain")
+    told_before = len(scene.told())
+
+    scene.reply("resp_2", "item_2", "Which day would you like?", sound_ms=1000)
+
+    assert [event["type"] for event in scene.told()[told_before:]] == []
+    kept = scene.item("item_2")
+    assert (kept.text, kept.interrupted, kept.heard_chars) == ("Which day would you like?", True, 0)
+
+
+def test_words_of_a_reply_that_an_alarm_stops_do_not_go_on():
+    scene = Scene().live()
+    scene.speech("item_u1", None)
+    scene.reply("resp_2", "item_2", "Which", finished=False)
+    scene.transcribed("item_u1", "chest pain")
+    before = len(scene.told("response.output_audio_transcript.delta"))
+
+    kind = "response.output_audio_transcript.delta"
+    scene.model(kind, response_id="resp_2", item_id="item_2", delta=" day would you like?")
+    scene.end_reply("resp_2", "item_2", "Which day", status="cancelled")
+
+    assert len(scene.told(kind)) == before
+    assert scene.told("response.done")[-1]["response"]["id"] == "resp_2"
+
+
+def test_alarm_during_the_goodbye_is_heard():
+    scene = Scene(clips={"guardrail:0": bytes(2000 * 48)}).live()
+    scene.calls("resp_2", ("call_1", "bye", "{}"))
+    scene.tool("call_1", replace(looked(), then="hang_up"))
+    scene.reply("resp_3", "item_3", "Goodbye.", sound_ms=2000)
+    scene.at(scene.now + 0.5)
+
+    scene.speech("item_u1", "Wait, I have chest pain", ms=300)
+    said_at = scene.now
+    scene.at(said_at + 1.9)
+    still_open = not scene.call.ended
+    scene.at(said_at + 30)
+
+    assert len(scene.told("frontdesk.emergency")) == 1
+    assert still_open
+    assert (scene.end().reason, scene.end().outcome) == ("goodbye", "emergency")
+
+
+def test_typed_alarm_stands_before_its_line_in_the_record():
+    scene = Scene().live()
+
+    scene.typed("I have chest pain", item_id="item_u1")
+
+    [line] = [item for item in scene.facts(ItemSaved) if item.source == "fixed"]
+    assert (scene.item("item_u1").position, line.position) == (2, 3)
+    assert len([event for event in scene.told("conversation.item.added") if event["item"]["id"] == "item_u1"]) == 1
