@@ -148,8 +148,9 @@ class Transcript:
         return entry.growing
 
     def pending(self) -> list[str]:
-        """Return the caller's items whose words are still awaited."""
-        return [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]
+        """Return the caller's items that are on their way, or whose words are."""
+        untold = [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]
+        return [*self._begun, *untold]
 
 
 def heard_chars(text: str, *, heard_ms: int, audio_ms: int) -> int:
