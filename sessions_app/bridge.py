@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from sessions_app.call import Call
 from sessions_app.dialect import said
@@ -63,6 +64,10 @@ class Bridge:
         self._alarm: asyncio.TimerHandle | None = None
         self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
 
+    @property
+    def _call_id(self) -> UUID:
+        return self._opening.context.call_id
+
     async def run(self) -> None:
         """Carry the call to its end. Ends by itself; cancelled, it ends the call and stores it as interrupted."""
         try:
@@ -71,8 +76,7 @@ class Bridge:
                 await asyncio.shield(self.hung_up)
                 upstream.cancel()
         finally:
-            if not self._call.ended:
-                self._perform(self._call.stop("interrupted", now=time.monotonic()))
+            self._take(lambda now: self._call.stop("interrupted", now=now))
             if self._alarm is not None:
                 self._alarm.cancel()
 
@@ -81,23 +85,22 @@ class Bridge:
     def attach(self, leg: Leg) -> None:
         """The caller's socket is there: what goes to the caller goes here."""
         self._caller = leg
-        self._perform(self._call.opened(now=time.monotonic()))
+        self._take(lambda now: self._call.opened(now=now))
 
     def from_caller(self, text: str) -> None:
         """Take one message of the caller's."""
-        now = time.monotonic()
         try:
             event = said.parse_caller(text, sample_bytes=self._opening.brief.audio.sample_bytes)
         except said.Refused as refusal:
-            self._perform(self._call.refused(refusal, now=now))
+            refused = refusal
+            self._take(lambda now: self._call.refused(refused, now=now))
             return
-        self._perform(self._call.from_caller(event, now=now))
+        self._take(lambda now: self._call.from_caller(event, now=now))
 
     def detach(self, *, ended: bool) -> None:
         """The caller's socket is gone; `ended` when it said so itself."""
         self._caller = None
-        if not self._call.ended:
-            self._perform(self._call.caller_left(now=time.monotonic(), ended=ended))
+        self._take(lambda now: self._call.caller_left(now=now, ended=ended))
 
     # The model's leg.
 
@@ -106,7 +109,8 @@ class Bridge:
         try:
             connection = await self._connect(self._opening.upstream)
         except UpstreamFailed as failed:
-            self._perform(self._call.model_lost(failed.code, now=time.monotonic()))
+            lost = failed.code
+            self._take(lambda now: self._call.model_lost(lost, now=now))
             return
         self._model_out, early = Leg(connection.send), self._model_out
         for waiting in early.drain() if early is not None else ():
@@ -115,22 +119,31 @@ class Bridge:
         try:
             async for text in connection.frames():
                 self._from_model(text)
-            self._perform(self._call.model_lost(connection.lost_code, now=time.monotonic()))
+            self._take(lambda now: self._call.model_lost(connection.lost_code, now=now))
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             await connection.close()
 
     def _from_model(self, text: str | bytes) -> None:
-        now = time.monotonic()
         try:
             event = parse(text)
         except Malformed:
-            self._perform(self._call.malformed(now=now))
+            self._take(lambda now: self._call.malformed(now=now))
             return
-        self._perform(self._call.from_model(event, now=now))
+        self._take(lambda now: self._call.from_model(event, now=now))
 
     # Effects.
+
+    def _take(self, decide: Callable[[float], list[Effect]]) -> None:
+        """Let the call decide, and do what it says. A fault of ours ends this call, and says so in its row."""
+        if self._call.ended:
+            return
+        try:
+            self._perform(decide(time.monotonic()))
+        except Exception as fault:  # its text may be patient data
+            logger.error("A call failed", extra={"call": str(self._call_id), "error": type(fault).__name__})
+            self._perform(self._call.stop("internal", now=time.monotonic()))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -166,7 +179,7 @@ class Bridge:
 
     async def _tool(self, effect: RunTool) -> None:
         result = await self._gateway.run(effect, self._opening.context)
-        self._perform(self._call.from_tool(effect.call_id, result, now=time.monotonic()))
+        self._take(lambda now: self._call.from_tool(effect.call_id, result, now=now))
 
     def _refuse_tool(self, effect: RefuseTool) -> None:
         self._in_background(self._gateway.refuse(effect, self._opening.context))
@@ -184,7 +197,7 @@ class Bridge:
         if isinstance(effect.fact, CallEnded) and self._spool is not None:
             self._spool.close()  # before the end is stored: what follows it looks for the sound
             self._spool = None
-        self._recorder.put(self._opening.context.call_id, effect.fact)
+        self._recorder.put(self._call_id, effect.fact)
 
     def _hang_up(self, effect: HangUp) -> None:
         if self._caller is not None:
@@ -208,7 +221,7 @@ class Bridge:
 
     def _ring(self) -> None:
         self._alarm = None
-        self._perform(self._call.tick(now=time.monotonic()))
+        self._take(lambda now: self._call.tick(now=now))
 
 
 async def _nowhere(text: str) -> None:

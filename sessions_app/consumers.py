@@ -60,8 +60,13 @@ class CallConsumer:
             await self._say(error(reason.code, reason.message))
             await self._close(reason.close_code, reason.code)
             return
-        await self._accept(handshake)
-        await self._carry(registry().begin(opening))
+        bridge = registry().begin(opening)
+        try:
+            await self._accept(handshake)
+        except BaseException:  # gone before it was answered: its call ends, with its row and its place
+            bridge.detach(ended=False)
+            raise
+        await self._carry(bridge)
 
     async def _open(self, handshake: Handshake) -> Opening:
         def open_it() -> Opening:

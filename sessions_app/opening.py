@@ -204,7 +204,3 @@ def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) ->
         demo_voice=settings.OPENAI_BASE_URL == settings.STANDIN_URL,
         expires_at=int(session.started_at.timestamp()) + clinic.max_call_minutes * 60,
     )
-
-
-def release_place(opening: Opening) -> None:
-    Place.objects.release(opening.context.call_id)

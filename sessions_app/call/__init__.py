@@ -85,6 +85,7 @@ class Call:
     def stop(self, reason: str, *, now: float) -> list[Effect]:
         """End now: the process must, or something in it failed."""
         self._state.life.reason = self._state.life.reason or reason
+        self._state.life.code = ending.CLOSE_INTERNAL if reason == "internal" else ending.CLOSE_RESTART
         return ending.close(self._state, self._at(now))
 
     def tick(self, *, now: float) -> list[Effect]:

@@ -202,3 +202,20 @@ async def test_upstream_that_refuses_is_told_and_stored(agent: Agent, standin: S
 
     assert (error["error"]["code"], code) == ("upstream_failed", 4500)
     assert (call.end_reason, call.error_code, call.outcome) == ("refused", "upstream_401", "failed")
+
+
+async def test_fault_of_ours_ends_the_call_and_says_so(agent: Agent, monkeypatch: pytest.MonkeyPatch):
+    # A bug cannot be asked for: one is put where typed messages are decided.
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("canary words of the caller")
+
+    monkeypatch.setattr("sessions_app.call.tool_side.caller_message", broken)
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        await caller.text("Hello?")
+        code = await caller.closed()
+    call = await ended()
+
+    assert (call.end_reason, call.outcome, code) == ("internal", "failed", 4011)  # 1011, as such servers spell it

@@ -50,7 +50,7 @@ export function microphoneOpen(state) {
 }
 
 export function closeProblem(given) {
-  const code = given === 4012 || given === 4013 ? given - 3000 : given; // Daphne cannot spell 1012 and 1013
+  const code = given >= 4011 && given <= 4013 ? given - 3000 : given; // Daphne cannot spell 1011 to 1013
   return CLOSE_CODES.includes(code) ? `close_${code}` : "close_other";
 }
 
