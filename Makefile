@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # The tests' own settings: those of a developer's .env must not reach them. The second database is the one that a
 # PostgreSQL and a Redis on this machine offer.
 TEST_ENV := DEBUG=true OPENAI_API_KEY= OPENAI_BASE_URL= REDIS_URL=
+# Much of a test is waiting for a browser or a process: three at once halve the time, on two cores.
+PARALLEL := -n 3 --dist loadfile
 SECOND_DATABASE := postgres://postgres@127.0.0.1:5432/test
 SECOND_REDIS := redis://127.0.0.1:6379/0
 
@@ -17,9 +19,9 @@ run: demo-environment
 	@exec env DEBUG=true $(VENV)/python manage.py demo --port "$(PORT)"
 
 test: lint
-	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest
+	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(PARALLEL)
 	@if DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/python -m tests.services; then \
-		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/pytest; fi
+		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/pytest $(PARALLEL); fi
 
 lint: dev-environment
 	$(VENV)/ruff check

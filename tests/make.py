@@ -11,6 +11,8 @@ from django.contrib.auth.models import User
 from agents_app.models import Agent, Clinic, ClinicHours, Instruction, Membership, RealtimeModel, Tool, Voice
 
 _numbers = count(1)
+# As the migration has it: a test with a transaction of its own leaves the tables empty.
+_MODEL = {"label": "GPT Realtime 2.1", "reasoning": True, "parallel_tools": True}
 
 
 def make_clinic(**fields: Any) -> Clinic:
@@ -38,7 +40,7 @@ def make_agent(clinic: Clinic | None = None, **fields: Any) -> Agent:
     """A draft with one instruction and the tools named in `tools=`; not published."""
     tools = fields.pop("tools", [])
     n = next(_numbers)
-    model, _ = RealtimeModel.objects.get_or_create(name="gpt-realtime-2.1", defaults={"label": "GPT Realtime 2.1"})
+    model, _ = RealtimeModel.objects.get_or_create(name="gpt-realtime-2.1", defaults=_MODEL)
     voice, _ = Voice.objects.get_or_create(name="marin", defaults={"label": "Marin"})
     agent = Agent.objects.create(
         **{

@@ -184,10 +184,15 @@ def test_transcription_by_tokens_is_priced_with_its_own_rates() -> None:
     assert cost_microusd(usage, FixedRates(), transcription=FixedRates()) == 100 * 32 + 10 * 24
 
 
+def make_price(model: str, valid_from: dt.date, rates: FixedRates) -> Price:
+    return Price.objects.create(model=model, valid_from=valid_from, **asdict(rates))
+
+
 @pytest.mark.django_db
 def test_price_is_the_latest_of_those_valid_on_the_day() -> None:
-    old = Price.objects.get(model="gpt-realtime-2.1")
-    new = Price.objects.create(model="gpt-realtime-2.1", valid_from=dt.date(2026, 6, 1), **asdict(FixedRates()))
+    Price.objects.all().delete()
+    old = make_price("gpt-realtime-2.1", dt.date(2026, 1, 1), FixedRates())
+    new = make_price("gpt-realtime-2.1", dt.date(2026, 6, 1), FixedRates())
 
     found = [
         Price.objects.price_for("gpt-realtime-2.1", day)
@@ -200,8 +205,9 @@ def test_price_is_the_latest_of_those_valid_on_the_day() -> None:
 
 @pytest.mark.django_db
 def test_a_stored_price_prices_a_call() -> None:
-    price = Price.objects.get(model="gpt-realtime-2.1")
-    transcription = Price.objects.get(model="gpt-live-transcribe")
+    Price.objects.all().delete()
+    price = make_price("gpt-realtime-2.1", dt.date(2026, 1, 1), FixedRates())
+    transcription = make_price("gpt-live-transcribe", dt.date(2026, 1, 1), PER_MINUTE)
 
     cost = cost_microusd(add_usage({"transcription_ms": 60_000}, SPOKEN_USAGE), price, transcription=transcription)
 
