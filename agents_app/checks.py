@@ -12,11 +12,12 @@ from agents_app.immutability import missing_triggers
 
 
 def register_checks() -> None:
-    register(check_triggers, Tags.database)
+    # For deployment: as one of the ordinary checks it would stop the very migration that installs the triggers again.
+    register(check_triggers, Tags.database, deploy=True)
 
 
 def check_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Fail when a published version could be changed. Runs with `check --database default` and before `migrate`."""
+    """Fail when a published version could be changed. Runs with `check --deploy --database default`."""
     return [
         Error(
             f"The table {table} has no trigger that refuses updates.",
