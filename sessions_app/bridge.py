@@ -115,7 +115,7 @@ class Bridge:
         self._model_out, early = Leg(connection.send), self._model_out
         for waiting in early.drain() if early is not None else ():
             self._model_out.put(waiting)
-        sender = asyncio.create_task(self._model_out.run())
+        sender = asyncio.create_task(_send_all(self._model_out, connection))
         try:
             async for text in connection.frames():
                 self._from_model(text)
@@ -222,6 +222,14 @@ class Bridge:
     def _ring(self) -> None:
         self._alarm = None
         self._take(lambda now: self._call.tick(now=now))
+
+
+async def _send_all(leg: Leg, connection: RealtimeConnection) -> None:
+    """Send what is put, until the leg ends; a leg that upstream cannot keep up with ends the connection."""
+    try:
+        await leg.run()
+    finally:
+        await connection.close()
 
 
 async def _nowhere(text: str) -> None:

@@ -46,7 +46,7 @@ class Call:
         """The caller said what it may not: it is told, and the call goes on."""
         at = self._at(now)
         noted = self._state.tally.note("from_caller", "refused", at, {"code": refusal.code})
-        told = self._state.tell_error(refusal.code, refusal.message, at, event_id=refusal.event_id)
+        told = self._state.tell_error(refusal.code, refusal.message, at, event_id=refusal.event_id, param=refusal.param)
         return [*noted, *told]
 
     def caller_left(self, *, now: float, ended: bool) -> list[Effect]:

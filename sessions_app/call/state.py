@@ -105,8 +105,10 @@ class CallState:
             return self.tell(event, at)
         return [*self.tally.note("own", event["type"], at)]
 
-    def tell_error(self, code: str, message: str, at: int, *, event_id: str | None = None) -> list[Effect]:
-        return self.tell(error(code, message, event_id=event_id), at)
+    def tell_error(
+        self, code: str, message: str, at: int, *, event_id: str | None = None, param: str | None = None
+    ) -> list[Effect]:
+        return self.tell(error(code, message, param=param, event_id=event_id), at)
 
     def to_model(
         self, event: dict[str, Any], at: int, *, asked_by: str | None = None, item_id: str = ""
