@@ -94,12 +94,14 @@ if not FERNETS:
 DATA_DIR = Path(_read("DATA_DIR", str, default=str(BASE_DIR / "var")))
 
 _database_url: str = _read("DATABASE_URL", str, default=f"sqlite:///{DATA_DIR / 'frontdesk.sqlite3'}")
+_DATABASE_URL_IS_WRONG = "DATABASE_URL must be sqlite:///path or postgres://user:password@host/name"
+# Looked at first: django-environ warns of a scheme that it does not know, and shows the password.
+if not _database_url.startswith(("sqlite:", "postgres:", "postgresql:")):
+    raise ImproperlyConfigured(_DATABASE_URL_IS_WRONG)
 try:
     DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(_database_url)}
 except (ImproperlyConfigured, ValueError, KeyError):
-    DATABASES = {"default": {}}
-if DATABASES["default"].get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
-    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgres://user:password@host/name")
+    raise ImproperlyConfigured(_DATABASE_URL_IS_WRONG) from None
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     if DATABASES["default"]["NAME"] == ":memory:":
         raise ImproperlyConfigured("DATABASE_URL must name a file: several processes share the database")
@@ -107,7 +109,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     try:
         _database_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
-        raise ImproperlyConfigured(f"The database's directory {_database_path.parent} cannot be made") from None
+        raise ImproperlyConfigured(f"{_database_path.parent} cannot be made; see DATA_DIR in .env.example") from None
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,  # seconds a writer waits for another
         "transaction_mode": "IMMEDIATE",  # a transaction that begins with a read cannot then fail to become a writer

@@ -58,7 +58,7 @@ def modules() -> dict[str, Path]:
 @cache
 def imported(name: str) -> frozenset[str]:
     """Return what a module imports: our own modules by their whole name, others as they are written."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(modules()[name].read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
