@@ -42,5 +42,6 @@ demo-environment dev-environment: python
 	@$(PYTHON) scripts/prepare.py $(@:-environment=)
 
 python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Frontdesk needs Python 3.11 or newer; here is $$(python3 --version 2>&1 | head -n 1)."; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Frontdesk needs Python 3.11 or newer; here is $$($(or $(PYTHON),python3) --version 2>/dev/null || echo none)."; \
+		exit 1; }

@@ -78,7 +78,8 @@ def install_system_packages(names: list[str]) -> None:
             return
         by_hand = f"apt-get could not (see {LOG.relative_to(ROOT)}); {by_hand}"
     for name in names:
-        say(f"{name} is missing{', so ' + WITHOUT[name] if name in WITHOUT else ''}. To install it: {by_hand}")
+        consequence = f", so {WITHOUT[name]}" if name in WITHOUT else ""
+        say(f"{name} is missing{consequence}. To install it on Debian: {by_hand}")
 
 
 def root_prefix() -> list[str] | None:
