@@ -47,4 +47,4 @@ async def test_readmes_example_holds_a_typed_turn(uvicorn: Server):
     lines = await in_thread(lambda: list(call.items.values_list("speaker", flat=True)))
     assert lines[:2] == ["agent", "caller"] or lines[:2] == ["caller", "agent"]
     assert printed[0] == "session.created"
-    assert len(example().splitlines()) == 6
+    assert len(example().splitlines()) == 7
