@@ -14,7 +14,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
 from agents_app.demo.pack import BARTON, SEAVIEW
-from agents_app.models import Clinic, Membership
+from agents_app.demo.standing import standing_clinic
+from agents_app.models import Membership
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def make_login(login: DemoLogin) -> User:
         user.set_password(login.password)
         user.save(update_fields=["password"])
         if login.clinic and login.role:
-            clinic = Clinic.objects.get(name=login.clinic)
+            clinic = standing_clinic(login.clinic)
             Membership.objects.get_or_create(user=user, clinic=clinic, defaults={"role": login.role})
     return user
 

@@ -13,6 +13,7 @@ from agents_app.demo.diary import top_up
 from agents_app.demo.logins import LOGINS, DemoLogin, make_login, standing_logins
 from agents_app.demo.pack import CALLS_AT_ONCE, CLINICS, STARTS_PER_HOUR, DemoClinic
 from agents_app.demo.receptionists import EMERGENCY_LINE, EMERGENCY_PHRASES
+from agents_app.demo.standing import standing_clinic
 from agents_app.models import Agent, Clinic, ClinicHours, Guardrail, Instruction, RealtimeModel, Tool, Voice
 from agents_app.practice.models import Closure, Operatory, Patient, Provider, ProviderSchedule, VisitType
 from agents_app.publishing import Speak, complete_sound, lines_without_sound, publish
@@ -33,20 +34,16 @@ class Seeded:
 
 def seed(*, now: datetime, speak: Speak = speech.speak) -> Seeded:
     """Make what is missing of the demo, fill the days around `now`, and give fixed lines their sound."""
+    added = 0
     with transaction.atomic():
         for pack in CLINICS:
-            if not Clinic.objects.filter(name=pack.name).exists():
-                _make_clinic(pack, now)
+            clinic = standing_clinic(pack.name) or _make_clinic(pack, now)
+            added += top_up(clinic, visits_a_day=pack.visits_a_day, now=now)
         users = {login.username: make_login(login) for login in LOGINS}
-        added = sum(_top_up(pack, now) for pack in CLINICS)
     # Publishing speaks, which takes seconds: outside the transaction.
     agents = tuple(_publish_once(pack, users["admin"], speak) for pack in CLINICS)
     silent = sum(len(lines_without_sound(agent.live_version)) for agent in agents if agent.live_version)
     return Seeded(agents, tuple(standing_logins()), added, silent)
-
-
-def _top_up(pack: DemoClinic, now: datetime) -> int:
-    return top_up(Clinic.objects.get(name=pack.name), visits_a_day=pack.visits_a_day, now=now)
 
 
 def _publish_once(pack: DemoClinic, user: User, speak: Speak) -> Agent:
@@ -59,7 +56,7 @@ def _publish_once(pack: DemoClinic, user: User, speak: Speak) -> Agent:
     return agent
 
 
-def _make_clinic(pack: DemoClinic, now: datetime) -> None:
+def _make_clinic(pack: DemoClinic, now: datetime) -> Clinic:
     clinic = Clinic.objects.create(
         name=pack.name,
         address=pack.address,
@@ -77,6 +74,7 @@ def _make_clinic(pack: DemoClinic, now: datetime) -> None:
     )
     _make_practice(clinic, pack, now)
     _make_agent(clinic, pack)
+    return clinic
 
 
 def _make_practice(clinic: Clinic, pack: DemoClinic, now: datetime) -> None:

@@ -145,6 +145,19 @@ def test_edits_outlive_the_next_start():
     assert Clinic.objects.get(name="Barton Dental").phone == "+1 206 555 0199"
 
 
+def test_renamed_clinic_is_found_again():
+    seed(now=NOW, speak=speak)
+    Clinic.objects.filter(name="Barton Dental").update(name="Smile Street")
+    User.objects.get(username="reviewer").delete()
+
+    seeded = seed(now=NOW, speak=speak)
+
+    assert Clinic.objects.count() == 2
+    assert [agent.clinic.name for agent in seeded.agents] == ["Smile Street", "Seaview Family Clinic"]
+    [membership] = Membership.objects.filter(user__username="reviewer")
+    assert membership.clinic == seeded.agents[0].clinic
+
+
 def test_every_number_is_kept_for_fiction():
     numbers = [clinic.phone for clinic in CLINICS] + [phone for clinic in CLINICS for *_, phone in clinic.patients]
 
