@@ -32,6 +32,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 60
 SEED_TIMEOUT_S = 180  # with a real key each fixed line is a request
 PAGE_TIMEOUT_S = 5
+MAX_PORT = 65535
 BACKLOG = 128
 MAX_MESSAGE_BYTES = 64 * 1024  # as the contract says; Daphne's own limit is 1 MiB
 STANDIN_SAYS = f"stand-in listening on {HOST}:"
@@ -87,16 +88,17 @@ class Command(BaseCommand):
 
 def bound_listener(port: str) -> socket.socket:
     """Return a listening socket. Bound before anything is made, and handed on: nobody else takes the port meanwhile."""
+    if not port.isdecimal() or int(port) > MAX_PORT:
+        raise Trouble(f"PORT must be a number from 0 to {MAX_PORT}, not {port!r}.")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, int(port)))
         listener.listen(BACKLOG)
-    except (ValueError, OverflowError):
-        raise Trouble(f"PORT must be a number from 0 to 65535, not {port!r}.") from None
     except OSError as error:
         listener.close()
-        raise Trouble(f"Port {port} cannot be used: {error.strerror}. Try make run PORT=8001.") from None
+        another = int(port) + 1 if 1024 <= int(port) < MAX_PORT else 8000  # those below belong to root
+        raise Trouble(f"Port {port} cannot be used: {error.strerror}. Try make run PORT={another}.") from None
     return listener
 
 
