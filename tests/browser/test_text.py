@@ -123,7 +123,7 @@ async def test_a_new_recap_takes_the_place_of_the_last(page: Page, begin: Begin)
         {"type": "frontdesk.confirm_closed", "token": "t1", "answer": "change"},
     )
 
-    await expect(page.locator("#recap-lines div")).to_have_text("WhenMonday")
+    await expect(page.locator("#recap-lines")).to_have_text("WhenMonday")  # one element: two rows are waited out
     await expect(page.locator("#recap-yes")).to_be_enabled()
 
 
