@@ -85,9 +85,10 @@ async def test_official_client_holds_a_text_turn(server: Server, kind: str):
 
 
 @pytest.mark.speech
-async def test_official_client_holds_an_audio_turn(server: Server):
+@pytest.mark.parametrize("kind", ["key", "token"])
+async def test_official_client_holds_an_audio_turn(server: Server, kind: str):
     agent = await in_thread(live_agent)
-    key = await in_thread(lambda: new_key(agent, origin=""))
+    key = await in_thread(lambda: new_key(agent, origin="") if kind == "key" else token_of(agent))
     speech = await best_voice().sound("I have a question about my appointment", voice="rms", speed=1.0)
 
     async with server.upstream(speech=True):
