@@ -1,6 +1,7 @@
 # make run [PORT=8000]   from a bare checkout to a working demo
 # make test              every check and test; make lint, make lock: parts of the same
-.PHONY: run test lint lock python demo-environment dev-environment
+# make bench [ROUNDS=3 CALLERS=24 SECONDS=6]   what a call costs, beside a bare byte pump
+.PHONY: run test bench lint lock python demo-environment dev-environment
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -22,6 +23,13 @@ test: lint
 	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(PARALLEL)
 	@if DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/python -m tests.services; then \
 		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/pytest $(PARALLEL); fi
+
+# The pump and our server under Daphne and uvicorn, in interleaved rounds.
+ROUNDS ?= 3
+CALLERS ?= 24
+SECONDS ?= 6
+bench: dev-environment
+	$(VENV)/python -m bench --rounds $(ROUNDS) --callers $(CALLERS) --seconds $(SECONDS)
 
 lint: dev-environment
 	$(VENV)/ruff check
