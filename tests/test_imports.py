@@ -21,9 +21,10 @@ LAYERS = {
         agents_app.practice.normal agents_app.practice.slot_ids agents_app.practice.slots
         sessions_app.byte_ranges sessions_app.call sessions_app.cost sessions_app.dialect sessions_app.effects
         sessions_app.events sessions_app.outbox sessions_app.review.figures sessions_app.spool_format
+        sessions_app.unheard
         """,
     "what a receptionist is": "agents_app",
-    "rows": "sessions_app.models",
+    "rows": "sessions_app.addresses sessions_app.models",
     "shells": """
         sessions_app.client_secrets sessions_app.demo_calls sessions_app.encoding sessions_app.leg
         sessions_app.realtime sessions_app.recorder sessions_app.recording sessions_app.review sessions_app.standin

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions_app.effects import ToCaller
+from sessions_app.events import decode_audio
 from sessions_app.outbox import Outbox
+from sessions_app.unheard import Unheard
 
 MS = 48  # bytes
 
@@ -152,3 +154,185 @@ def test_order_holds_and_sound_is_never_far_ahead(steps: list[tuple[int, int, bo
         sent += outbox.due(now)
 
     assert sent == pushed
+
+
+class Page:
+    """A caller's page: plays what it is sent, drops what is queued when its socket is gone, and says how far it was."""
+
+    def __init__(self) -> None:
+        self.queued: list[tuple[str, bytes]] = []
+        self.heard: dict[str, bytes] = {}
+
+    def take(self, effects: list[ToCaller]) -> None:
+        self.queued += [(effect.item_id, effect.pcm) for effect in effects if effect.pcm]
+
+    def play(self, ms: int) -> dict[str, int]:
+        """Play for so long; return what has been played of each item that sounded."""
+        room, items = ms * MS, []
+        while self.queued and room > 0:
+            item_id, pcm = self.queued.pop(0)
+            self.heard[item_id] = self.heard.get(item_id, b"") + pcm[:room]
+            items.append(item_id)
+            if len(pcm) > room:
+                self.queued.insert(0, (item_id, pcm[room:]))
+            room -= min(room, len(pcm))
+        return {item_id: self.played_ms(item_id) for item_id in items}
+
+    def played_ms(self, item_id: str) -> int:
+        return len(self.heard.get(item_id, b"")) // MS
+
+
+def spoken(item_id: str, ms: int, *, first: int) -> ToCaller:
+    """Sound of which each millisecond is told from every other."""
+    pcm = b"".join((n % 65536).to_bytes(2, "little") * (MS // 2) for n in range(first, first + ms))
+    event = {"type": "response.output_audio.delta", "response_id": "resp_1", "item_id": item_id, "delta": "x"}
+    return ToCaller(event, item_id=item_id, pcm=pcm)
+
+
+def audio_done(item_id: str) -> ToCaller:
+    return ToCaller({"type": "response.output_audio.done", "response_id": "resp_1", "item_id": item_id})
+
+
+def test_caller_who_comes_back_hears_on_from_what_its_page_had_reported():
+    outbox = an_outbox(keeps=True)
+    outbox.push(spoken("item_1", 3000, first=0), 0, in_order=True)
+    outbox.push(audio_done("item_1"), 0, in_order=True)
+    outbox.report("item_1", 800)
+
+    outbox.pause(2000)
+    away = outbox.push(spoken("item_2", 100, first=3000), 2500, in_order=True)
+    goes_on, sent = outbox.resume(9000)
+
+    assert away == []
+    assert goes_on == {"item_1": 800}
+    assert [effect.pcm for effect in sent] == [
+        spoken("item_1", 2200, first=800).pcm,
+        b"",
+        spoken("item_2", 100, first=3000).pcm,
+    ]
+    assert decode_audio(sent[0].event["delta"]) == sent[0].pcm
+    assert (outbox.ends_at("item_1"), outbox.heard_ms("item_1", 9500)) == (11_200, 800)
+
+
+def test_report_that_the_caller_brings_back_with_it_is_better_than_the_last_one():
+    outbox = an_outbox(keeps=True)
+    for first in range(0, 2000, 200):
+        outbox.push(spoken("item_1", 200, first=first), 0, in_order=True)
+    outbox.push(audio_done("item_1"), 0, in_order=True)
+    outbox.push(spoken("item_2", 1000, first=2000), 0, in_order=True)
+    outbox.report("item_1", 400)
+
+    outbox.pause(5000)
+    outbox.report("item_1", 2000)
+    outbox.report("item_2", 150)
+    goes_on, sent = outbox.resume(6000)
+
+    assert goes_on == {"item_2": 150}
+    assert [effect.pcm for effect in sent] == [b"", spoken("item_2", 850, first=2150).pcm]
+
+
+def test_nothing_goes_out_and_nothing_counts_as_heard_while_the_caller_is_away():
+    outbox = an_outbox(keeps=True)
+    outbox.push(spoken("item_1", 2000, first=0), 0, in_order=True)
+
+    outbox.pause(1000)
+    outbox.push(done(), 1000, in_order=True)
+
+    assert (outbox.due(50_000), outbox.next_due(), outbox.quiet_at()) == ([], None, None)
+    assert (outbox.heard_ms("item_1", 50_000), outbox.ends_at("item_1")) == (0, None)
+
+
+def test_caller_who_never_comes_back_has_heard_what_was_reported():
+    outbox = an_outbox(keeps=True)
+    outbox.push(spoken("item_1", 2000, first=0), 0, in_order=True)
+    outbox.report("item_1", 600)
+    outbox.pause(1000)
+
+    released, playing = outbox.interrupt(60_000)
+
+    assert (released, playing, outbox.heard_ms("item_1", 60_000)) == ([], ["item_1"], 600)
+    assert outbox.resume(61_000) == ({}, [])
+
+
+def test_sound_cut_off_before_the_caller_went_is_not_heard_when_it_is_back():
+    outbox = an_outbox(keeps=True)
+    outbox.push(spoken("item_1", 3000, first=0), 0, in_order=True)
+    outbox.interrupt(500)
+
+    outbox.pause(600)
+
+    assert outbox.resume(700) == ({}, [])
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first():
+    kept = Unheard(bytes_per_ms=MS, max_bytes=1000 * MS)
+    for first in range(0, 1500, 100):
+        kept.sent(spoken("item_1", 100, first=first), starts_ms=first)
+
+    rest = kept.take_back()
+
+    assert (rest[0].starts_ms, rest[-1].ends_ms, len(rest)) == (500, 1500, 10)
+
+
+def test_caller_who_cannot_come_back_costs_no_memory():
+    outbox = an_outbox()
+    outbox.push(spoken("item_1", 3000, first=0), 0, in_order=True)
+
+    outbox.pause(1000)
+
+    assert (outbox.paused, outbox.resume(2000)) == (False, ({}, []))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("speaks"), st.integers(1, 900)),
+        st.tuples(st.just("plays"), st.integers(1, 900)),
+        st.tuples(st.just("next item"), st.just(0)),
+        st.tuples(st.just("goes"), st.booleans()),
+        st.tuples(st.just("comes back"), st.integers(0, 5000)),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_page_that_comes_and_goes_hears_every_sample_once(steps: list[tuple[str, Any]]):
+    outbox, page = an_outbox(keeps=True), Page()
+    now, said, item, away = 0, {"item_1": b""}, 1, False
+    unsaid: dict[str, int] = {}
+    for what, how in steps:
+        if what == "speaks":
+            effect = spoken(f"item_{item}", how, first=len(said[f"item_{item}"]) // MS)
+            said[f"item_{item}"] += effect.pcm
+            page.take(outbox.push(effect, now, in_order=True))
+        elif what == "plays" and not away:
+            now += how
+            for item_id, played_ms in page.play(how).items():
+                outbox.report(item_id, played_ms)
+            page.take(outbox.due(now))
+        elif what == "next item":
+            page.take(outbox.push(audio_done(f"item_{item}"), now, in_order=True))
+            item += 1
+            said[f"item_{item}"] = b""
+        elif what == "goes" and not away:
+            away = True
+            unsaid = page.play(300) if how else {}  # played, and its report is lost on the way
+            page.queued.clear()
+            outbox.pause(now)
+        elif what == "comes back" and away:
+            away, now = False, now + how
+            for item_id, played_ms in unsaid.items():
+                outbox.report(item_id, played_ms)
+            _, sent = outbox.resume(now)
+            page.take(sent)
+    if away:
+        for item_id, played_ms in unsaid.items():
+            outbox.report(item_id, played_ms)
+        page.take(outbox.resume(now)[1])
+    for _ in range(200):
+        now += 300
+        for item_id, played_ms in page.play(300).items():
+            outbox.report(item_id, played_ms)
+        page.take(outbox.due(now))
+
+    assert page.heard == {item_id: pcm for item_id, pcm in said.items() if pcm}
