@@ -64,7 +64,7 @@ class CallerProcess:
 @contextlib.asynccontextmanager
 async def running_caller(plan: Plan) -> AsyncIterator[CallerProcess]:
     """Run the caller program; it is ended with the block."""
-    given = {"--url": plan.url, "--token": plan.token, "--origin": plan.origin}
+    given: dict[str, object] = {"--url": plan.url, "--token": plan.token, "--origin": plan.origin}
     given |= {"--calls": plan.calls, "--seconds": plan.seconds, "--ramp-s": plan.ramp_s, "--first": plan.first}
     arguments = [str(part) for pair in given.items() if pair[1] != "" for part in pair]
     switches = [name for name, on in (("--text", plan.text), ("--direct", plan.direct)) if on]
