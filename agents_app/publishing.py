@@ -141,10 +141,11 @@ def _text(text: str) -> str:
 def _spoken(agent: Agent, content: Content, live: AgentVersion | None, speak: Speak) -> dict[str, bytes]:
     """Return the sound of each fixed line. What the live version said in the same voice is used again."""
     known = dict(live.clips.values_list("text", "pcm")) if live and live.content["voice"] == content["voice"] else {}
-    key = _upstream_key(agent)
+    key, service = _upstream_key(agent), agent.clinic.voice_service
+    elsewhere = {"service": service} if service else {}
     clips: dict[str, bytes] = {}
     for name, text in fixed_lines(content).items():
-        pcm = known.get(text) or speak(text, voice=content["voice"], key=key)
+        pcm = known.get(text) or speak(text, voice=content["voice"], key=key, **elsewhere)
         if pcm is None:
             break  # the service is away, and a manager is waiting
         known[text] = clips[name] = bytes(pcm)

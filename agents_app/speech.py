@@ -12,6 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
+from agents_app.models import VoiceService, key_headers
+
 logger = logging.getLogger(__name__)
 
 SPEECH_MODEL = "gpt-4o-mini-tts"  # speaks with the voices of the Realtime API, marin and cedar among them
@@ -29,13 +31,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirect)
 
 
-def speak(text: str, *, voice: str, key: str = "") -> bytes | None:
+def speak(text: str, *, voice: str, key: str = "", service: VoiceService | None = None) -> bytes | None:
     """Return `text` spoken, as PCM16 mono 24 kHz, or None when there was no sound to be had.
 
-    `key` is the clinic's own; without one, the installation's serves.
+    `key` is the clinic's own; without one, the installation's serves, but never at another `service`.
     """
     try:
-        with _opener.open(_request(text, voice=voice, key=key), timeout=SPEECH_TIMEOUT_S) as response:
+        request = _request(text, voice=voice, key=key, service=service)
+        with _opener.open(request, timeout=SPEECH_TIMEOUT_S) as response:
             pcm: bytes = response.read(MAX_SPEECH_BYTES + 1)
     except (OSError, ValueError) as error:  # URLError, HTTPError and timeouts are OSErrors
         logger.warning("A fixed line could not be spoken", extra={"error": type(error).__name__})
@@ -46,14 +49,18 @@ def speak(text: str, *, voice: str, key: str = "") -> bytes | None:
     return pcm
 
 
-def _request(text: str, *, voice: str, key: str) -> urllib.request.Request:
+def _request(text: str, *, voice: str, key: str, service: VoiceService | None) -> urllib.request.Request:
+    if service is None:
+        base_url, style = settings.OPENAI_BASE_URL, VoiceService.KeyStyle.BEARER
+        key = key or settings.OPENAI_API_KEY or STANDIN_KEY
+    else:
+        base_url, style = service.base_url, VoiceService.KeyStyle(service.key_style)
+    if not key:
+        raise ValueError("Expected a key of the clinic's own for its service, but got none")
     body = {"model": SPEECH_MODEL, "input": text, "voice": voice, "response_format": "pcm"}
-    return urllib.request.Request(  # settings.py lets http and https addresses through, nothing else
-        f"{settings.OPENAI_BASE_URL}/audio/speech",
+    return urllib.request.Request(  # settings.py and the service's row let http and https through, nothing else
+        f"{base_url}/audio/speech",
         data=json.dumps(body).encode(),
-        headers={
-            "Authorization": f"Bearer {key or settings.OPENAI_API_KEY or STANDIN_KEY}",
-            "Content-Type": "application/json",
-        },
+        headers={**key_headers(key, style), "Content-Type": "application/json"},
         method="POST",
     )

@@ -19,7 +19,8 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from agents_app.models import Agent, ApiToken, Clinic, ClinicOrigin, normal_origin
+from agents_app.access import access_of
+from agents_app.models import Agent, ApiToken, Clinic, ClinicOrigin, KeyRefusal, normal_origin
 from sessions_app.client_secrets import (
     NOTICE_ANSWERS,
     Notice,
@@ -172,6 +173,8 @@ def _check_room(request: Request, agent: Agent) -> None:
     clinic: Clinic = agent.clinic
     if live_version(agent) is None:
         raise ApiError(503, "agent_paused", _("This receptionist takes no calls now"), kind="server_error")
+    if KeyRefusal.objects.holds(clinic.pk, access_of(clinic).digest):
+        raise ApiError(503, "key_rejected", _("This receptionist is not connected at present"), kind="server_error")
     if not Place.objects.any_free(clinic):
         raise ApiError(
             429, "busy", _("All lines are taken. Please try again in a few minutes"), kind="rate_limit_error"

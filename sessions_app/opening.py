@@ -19,9 +19,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from agents_app.access import Access, access_of
 from agents_app.guardrails import rules_from
-from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Clip, normal_origin
-from agents_app.sealing import SealBroken
+from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Clip, KeyRefusal, normal_origin
 from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
@@ -167,16 +167,24 @@ def _new_session(**fields: Any) -> CallSession:
 
 
 def upstream_of(clinic: Clinic, version: AgentVersion) -> Upstream:
-    """Return where the clinic's calls go. Raises CannotBegin when it has no usable key."""
-    try:
-        key = clinic.upstream_key or settings.OPENAI_API_KEY
-    except SealBroken:
-        key = ""
-    if not key and settings.OPENAI_BASE_URL == settings.STANDIN_URL:
+    """Return where the clinic's calls go. Raises CannotBegin when it has no usable key, or one that was refused."""
+    access = access_of(clinic)
+    key = access.key
+    if not key and access.base_url == settings.STANDIN_URL:
         key = STANDIN_KEY
     if not key:
         raise CannotBegin("not_configured", _("This receptionist is not connected yet"), 4500)
-    return Upstream(settings.OPENAI_BASE_URL, version.content["model"]["name"], key)
+    model = version.content["model"]["name"]
+    return Upstream(access.base_url, model, key, access.key_style, key_was_refused=_tries_again(clinic, access))
+
+
+def _tries_again(clinic: Clinic, access: Access) -> bool:
+    """Whether this call is the one in a while that tries a refused key again. Raises CannotBegin for the others."""
+    if not KeyRefusal.objects.names(clinic.pk, access.digest):
+        return False
+    if not KeyRefusal.objects.take_retry(clinic.pk, access.digest):
+        raise CannotBegin("key_rejected", _("This receptionist is not connected at present"), 4500)
+    return True
 
 
 def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) -> CallBrief:

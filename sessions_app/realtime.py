@@ -1,6 +1,8 @@
 """The upstream WebSocket: connect, send, iterate. Owns the handshake's retries; knows nothing of calls.
 
-Other voice APIs differ in address and header: they would be another module with the same few verbs.
+Address and header are the clinic's own (`Upstream`): OpenAI's, or Azure's, which speaks the same protocol at
+https://NAME.openai.azure.com/openai/v1 and takes the key as `api-key`. Which keys a service has refused is in
+`refused_keys`. Another protocol would be another module with the same few verbs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from agents_app.models import key_headers
 
 MAX_TRIES = 3
 BACKOFF_S = 0.4  # the first wait is at most this, and each next at most twice the last
@@ -40,6 +44,8 @@ class Upstream:
     base_url: str  # https://host/v1
     model: str
     key: str = field(repr=False)
+    key_style: str = "bearer"
+    key_was_refused: bool = False  # this connection tries it again
 
     @property
     def url(self) -> str:
@@ -111,7 +117,7 @@ class _Connect(connect):
 async def _connect(upstream: Upstream) -> ClientConnection:
     return await _Connect(
         upstream.url,
-        additional_headers={"Authorization": f"Bearer {upstream.key}"},
+        additional_headers=key_headers(upstream.key, upstream.key_style),
         ssl=_tls() if upstream.url.startswith("wss:") else None,
         compression=None,  # sound does not shrink, and costs half as much again to try
         open_timeout=None,  # all the tries have one

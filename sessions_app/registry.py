@@ -19,6 +19,7 @@ from sessions_app.opening import Opening
 from sessions_app.realtime import open_connection
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
+from sessions_app.refused_keys import noticing
 from sessions_app.tasks import enqueue_recording
 from sessions_app.threads import in_thread
 from sessions_app.tool_gateway import ToolGateway
@@ -40,7 +41,8 @@ class CallRegistry:
         """Return the bridge of a new call, already running. It ends by itself, and gives its place back."""
         call_id = opening.context.call_id
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
-        bridge = Bridge(opening, connect=self._connect, recorder=self._recorder, gateway=self._gateway, spool=spool)
+        connect = noticing(self._connect, opening.context.clinic)
+        bridge = Bridge(opening, connect=connect, recorder=self._recorder, gateway=self._gateway, spool=spool)
         self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge))
         if self._heart is None or self._heart.done():
             self._heart = asyncio.create_task(self._beat())

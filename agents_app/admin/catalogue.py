@@ -1,11 +1,11 @@
-"""The models and voices that receptionists choose from: rows of the installation."""
+"""The models, voices and voice services that managers choose from: rows of the installation."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from agents_app.admin.scoping import PlatformAdmin
-from agents_app.models import RealtimeModel, Voice
+from agents_app.models import RealtimeModel, Voice, VoiceService
 
 
 @admin.register(RealtimeModel)
@@ -18,3 +18,9 @@ class RealtimeModelAdmin(PlatformAdmin):
 class VoiceAdmin(PlatformAdmin):
     list_display = ("label", "name", "recommended", "shutdown_on")
     search_fields = ("name", "label")
+
+
+@admin.register(VoiceService)
+class VoiceServiceAdmin(PlatformAdmin):
+    list_display = ("name", "base_url", "key_style")
+    search_fields = ("name", "base_url")

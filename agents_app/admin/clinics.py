@@ -10,10 +10,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
 
+from agents_app.access import access_of
 from agents_app.admin.forms import ClinicScopedForm
 from agents_app.admin.reach import reach_of
 from agents_app.admin.scoping import Clinics, ClinicScopedAdmin, ScopedInline
-from agents_app.models import Clinic, ClinicHours, ClinicOrigin, normal_origin
+from agents_app.models import Clinic, ClinicHours, ClinicOrigin, KeyRefusal, normal_origin
 from agents_app.sealing import SealBroken
 
 SHOWN_CHARACTERS = 4
@@ -47,6 +48,14 @@ class ClinicForm(ClinicScopedForm):
         if not key.isascii() or not key.isprintable() or " " in key:
             raise forms.ValidationError(_("A key is made of letters, digits and signs, without spaces."))
         return key
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        replaced = cleaned.get("new_upstream_key") or cleaned.get("forget_upstream_key")
+        if "voice_service" in self.changed_data and self.instance.upstream_key_sealed and not replaced:
+            # A key is one service's: kept, it would be shown to the other one.
+            self.add_error("new_upstream_key", _("Enter a key for the new voice service, or forget the old one."))
+        return cleaned
 
 
 class HoursInline(ScopedInline):
@@ -84,7 +93,7 @@ class ClinicAdmin(ClinicScopedAdmin):
         (_("Limits"), {"fields": ("max_concurrent_calls", "max_call_minutes", "max_starts_per_hour")}),
         (
             _("Key for the voice service"),
-            {"fields": ("upstream_key_state", "new_upstream_key", "forget_upstream_key")},
+            {"fields": ("voice_service", "upstream_key_state", "new_upstream_key", "forget_upstream_key")},
         ),
     )
 
@@ -104,9 +113,12 @@ class ClinicAdmin(ClinicScopedAdmin):
             key = clinic.upstream_key if clinic.pk else ""
         except SealBroken:
             return str(_("It cannot be opened with the keys of this installation: enter it again."))
-        if not key:
-            return str(_("not set"))
-        return str(_("set, ends with …%(end)s") % {"end": key[-SHOWN_CHARACTERS:] if len(key) > 20 else "?"})
+        state = str(_("not set"))
+        if key:
+            state = str(_("set, ends with …%(end)s") % {"end": key[-SHOWN_CHARACTERS:] if len(key) > 20 else "?"})
+        if clinic.pk and KeyRefusal.objects.names(clinic.pk, access_of(clinic).digest):
+            state += ". " + str(_("The service refuses the key that calls use: enter another."))
+        return state
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -18,10 +18,10 @@ from unfold.admin import ModelAdmin, StackedInline
 from agents_app.admin import widgets
 from agents_app.admin.forms import ClinicScopedForm, clinic_id_of
 from agents_app.admin.reach import reach_of
-from agents_app.models import Clinic, RealtimeModel, Voice
+from agents_app.models import Clinic, RealtimeModel, Voice, VoiceService
 
 # Rows that belong to the installation and may be chosen by every manager.
-SHARED_MODELS: frozenset[type[models.Model]] = frozenset({RealtimeModel, Voice})
+SHARED_MODELS: frozenset[type[models.Model]] = frozenset({RealtimeModel, Voice, VoiceService})
 Clinics = frozenset[int] | None  # None: every clinic
 
 

@@ -15,6 +15,7 @@ from agents_app.models.clinics import (
     new_token,
     normal_origin,
 )
+from agents_app.models.services import KeyRefusal, VoiceService, key_headers
 from agents_app.models.versions import AgentVersion, Clip, canonical_json
 
 __all__ = [
@@ -28,12 +29,15 @@ __all__ = [
     "Clip",
     "Guardrail",
     "Instruction",
+    "KeyRefusal",
     "Membership",
     "RealtimeModel",
     "Tool",
     "Voice",
+    "VoiceService",
     "canonical_json",
     "digest",
+    "key_headers",
     "new_token",
     "normal_origin",
 ]

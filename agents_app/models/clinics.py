@@ -18,6 +18,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
+from agents_app.models.services import KeyRefusal, VoiceService
 from agents_app.sealing import seal, unseal
 
 TOKEN_PREFIX = "fd_"
@@ -102,7 +103,8 @@ class Clinic(models.Model):
     data_classes = {
         DataClass.PUBLIC: (
             "id group name address phone emergency_number timezone website recording_enabled recording_notice "
-            "max_concurrent_calls max_call_minutes max_starts_per_hour booking_horizon_days arrival_note policies"
+            "max_concurrent_calls max_call_minutes max_starts_per_hour booking_horizon_days arrival_note policies "
+            "voice_service"
         ),
         DataClass.SECRET: "upstream_key_sealed",
     }
@@ -166,6 +168,15 @@ class Clinic(models.Model):
     max_starts_per_hour = models.PositiveIntegerField(
         _("calls begun in an hour, from one address"), default=60, validators=[MinValueValidator(1)]
     )
+    voice_service = models.ForeignKey(
+        VoiceService,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="clinics",
+        verbose_name=_("voice service"),
+        help_text=_("Empty: the installation's own. Another one needs a key of its own, entered below."),
+    )
     upstream_key_sealed = models.TextField(blank=True, editable=False)
 
     objects = ClinicQuerySet.as_manager()
@@ -197,6 +208,7 @@ class Clinic(models.Model):
         """Seal and save the key; "" forgets it. The clinic must have been saved: the seal names its row."""
         self.upstream_key_sealed = seal(key, place=f"clinic:{self.pk}:upstream_key") if key else ""
         self.save(update_fields=["upstream_key_sealed"])
+        KeyRefusal.objects.clear(self.pk)
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of `origin` may talk to this clinic. Exact: scheme, host and port."""

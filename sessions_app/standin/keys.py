@@ -40,6 +40,8 @@ class KeyRing:
 
 def _offered(headers: Iterable[tuple[bytes, bytes]], subprotocols: Iterable[str]) -> str:
     for name, value in headers:
+        if name.lower() == b"api-key":  # Azure's way
+            return value.decode("latin-1").strip()
         if name.lower() == b"authorization" and value.lower().startswith(b"bearer "):
             return value[len(b"bearer ") :].decode("latin-1").strip()
     keys = (one.removeprefix(IN_SUBPROTOCOL) for one in subprotocols if one.startswith(IN_SUBPROTOCOL))

@@ -26,6 +26,7 @@ from sessions_app.standin.wire import Json, Refusal, missing_parameter
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 SESSIONS_KEPT = 200
+SOCKET_PATHS = ("/v1/realtime", "/openai/v1/realtime")  # the second is Azure's
 SHUTDOWN_S = 2
 DROP = "standin.drop"
 """The extension of the ASGI scope that cuts a connection without a close frame."""
@@ -58,6 +59,7 @@ class Standin:
     def __init__(self, *, faults: Faults | None = None, key: str | None = None, speech: bool = True) -> None:
         self.faults = faults or Faults()
         self.sessions: deque[Session] = deque(maxlen=SESSIONS_KEPT)
+        self.refused = 0  # handshakes
         self.port = 0
         voice = best_voice(speech=speech)
         self._hearing: Hearing = best_ear(speech=speech)
@@ -114,6 +116,7 @@ class Standin:
         try:
             session, is_sideband = self._admit(scope)
         except Refusal as refusal:
+            self.refused += 1
             await _refuse(send, error_answer(refusal))
             return
         except Fault as fault:
@@ -136,7 +139,7 @@ class Standin:
         """Return the session for a handshake and whether it is a sideband's. Raises Refusal or Fault."""
         if self.faults.refuse_handshake and self.faults.strikes("refuse"):
             raise Fault(self.faults.refuse_handshake)
-        if scope["path"] != "/v1/realtime":
+        if scope["path"] not in SOCKET_PATHS:
             raise Refusal("unknown_url", f"Invalid URL (GET {scope['path']})")
         if any(name.lower() == b"openai-beta" for name, _ in scope["headers"]):
             raise Refusal("beta_api_shape_disabled", "The Realtime Beta API is no longer supported.")

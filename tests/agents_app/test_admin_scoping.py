@@ -27,6 +27,7 @@ from agents_app.models import (
     Membership,
     RealtimeModel,
     Voice,
+    VoiceService,
 )
 from agents_app.practice.models import (
     Appointment,
@@ -45,7 +46,7 @@ from tests.make import make_agent, make_clinic, make_user
 pytestmark = pytest.mark.django_db
 
 OUR_APPS = {"agents_app", "practice", "sessions_app"}
-PLATFORM_ONLY: set[type[Model]] = {ClinicGroup, RealtimeModel, Voice, Price, User}
+PLATFORM_ONLY: set[type[Model]] = {ClinicGroup, RealtimeModel, Voice, VoiceService, Price, User}
 REGISTERED = {
     model: page for model, page in admin.site._registry.items() if model._meta.app_label in OUR_APPS | {"auth"}
 }
