@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,9 +20,11 @@ from sessions_app.dialect import said
 from sessions_app.effects import (
     AudioToModel,
     CallEnded,
+    ConnectModel,
     CutSound,
     Effect,
     HangUp,
+    LeaveModel,
     LeaveTask,
     Record,
     RefuseTool,
@@ -41,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
+MAX_WAITING_SOUND_MS = 2000  # for an upstream that is too slow: later than this nobody would be answered in time
+
 
 class Bridge:
     """Lives as long as the call, not as long as the caller's socket."""
@@ -59,10 +64,15 @@ class Bridge:
         self._started = time.monotonic()
         self._call = Call(opening.brief, started=self._started)
         self._caller: Leg | None = None
+        self._model: asyncio.Task[None] | None = None  # carries the upstream connection
         self._model_out: Leg | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
+
+    @property
+    def _max_waiting_sound(self) -> int:
+        return MAX_WAITING_SOUND_MS * self._opening.brief.audio.bytes_per_ms
 
     @property
     def _call_id(self) -> UUID:
@@ -72,9 +82,9 @@ class Bridge:
         """Carry the call to its end. Ends by itself; cancelled, it ends the call and stores it as interrupted."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                upstream = self._tasks.create_task(self._carry_model())
+                self._take(lambda now: self._call.begun(now=now))
                 await asyncio.shield(self.hung_up)
-                upstream.cancel()
+                self._leave()
         finally:
             self._take(lambda now: self._call.stop("interrupted", now=now))
             if self._alarm is not None:
@@ -102,28 +112,60 @@ class Bridge:
         self._caller = None
         self._take(lambda now: self._call.caller_left(now=now, ended=ended))
 
+    # The process.
+
+    def wrap_up(self) -> None:
+        """The process will end soon: the call is told to come to its own end before that."""
+        self.stop("interrupted")
+
+    def stop(self, reason: str) -> None:
+        """End the call now."""
+        self._take(lambda now: self._call.stop(reason, now=now))
+
     # The model's leg.
 
-    async def _carry_model(self) -> None:
-        """Carry the upstream connection from its first try to its end."""
+    def _connect_model(self, effect: ConnectModel) -> None:
+        self._leave()
+        if self._tasks is not None and not self.hung_up.done():
+            self._model = self._tasks.create_task(self._carry_model(effect.within_ms))
+
+    def _leave_model(self, effect: LeaveModel) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let go of the upstream connection. Nothing of it reaches the call any more, whatever is on its way."""
+        if self._model is not None:
+            # Not at once: it may be this very task that was told to.
+            asyncio.get_running_loop().call_soon(self._model.cancel)
+        self._model = self._model_out = None
+
+    async def _carry_model(self, within_ms: int) -> None:
+        """Carry one upstream connection from its first try to its end."""
+        await asyncio.sleep(random.uniform(0, within_ms / 1000))
         try:
             connection = await self._connect(self._opening.upstream)
         except UpstreamFailed as failed:
             lost = failed.code
+        else:
+            lost = await self._carry(connection)
+        if self._model is asyncio.current_task():
             self._take(lambda now: self._call.model_lost(lost, now=now))
-            return
-        self._model_out, early = Leg(connection.send), self._model_out
-        for waiting in early.drain() if early is not None else ():
-            self._model_out.put(waiting)
+
+    async def _carry(self, connection: RealtimeConnection) -> str:
+        """Carry what goes over a connection, both ways. Return why it ended."""
+        me, self._model_out = asyncio.current_task(), Leg(connection.send, max_sound_bytes=self._max_waiting_sound)
         sender = asyncio.create_task(_send_all(self._model_out, connection))
         try:
+            self._take(lambda now: self._call.model_connected(now=now))
             async for text in connection.frames():
+                if self._model is not me:
+                    break
                 self._from_model(text)
-            self._take(lambda now: self._call.model_lost(connection.lost_code, now=now))
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             await connection.close()
+        return connection.lost_code
 
     def _from_model(self, text: str | bytes) -> None:
         try:
@@ -161,14 +203,17 @@ class Bridge:
         self._put_model(json.dumps(effect.event, ensure_ascii=False))
 
     def _audio_to_model(self, effect: AudioToModel) -> None:
-        self._put_model(f'{{"type":"input_audio_buffer.append","audio":"{encode_audio(effect.pcm)}"}}')
+        if self._model_out is not None:
+            text = f'{{"type":"input_audio_buffer.append","audio":"{encode_audio(effect.pcm)}"}}'
+            if dropped := self._model_out.put_sound(text, len(effect.pcm)):
+                behind = self._model_out.sound_bytes
+                self._perform(self._call.sound_dropped(dropped, behind=behind, now=time.monotonic()))
         if self._spool is not None:
             self._spool.caller(effect.pcm, at_ms=self._at_ms())
 
     def _put_model(self, text: str) -> None:
-        if self._model_out is None:  # not connected yet: the leg keeps what waits
-            self._model_out = Leg(_nowhere)
-        self._model_out.put(text)
+        if self._model_out is not None:
+            self._model_out.put(text)
 
     def _cut(self, effect: CutSound) -> None:
         if self._spool is not None:
@@ -232,14 +277,12 @@ async def _send_all(leg: Leg, connection: RealtimeConnection) -> None:
         await connection.close()
 
 
-async def _nowhere(text: str) -> None:
-    raise AssertionError("A leg that leads nowhere is not run")
-
-
 _PERFORM: dict[type, Callable[[Bridge, Any], None]] = {
     ToCaller: Bridge._to_caller,
     ToModel: Bridge._to_model,
     AudioToModel: Bridge._audio_to_model,
+    ConnectModel: Bridge._connect_model,
+    LeaveModel: Bridge._leave_model,
     CutSound: Bridge._cut,
     RunTool: Bridge._run_tool,
     RefuseTool: Bridge._refuse_tool,

@@ -31,6 +31,18 @@ class AudioToModel:
 
 
 @dataclass(frozen=True)
+class ConnectModel:
+    """Open a new upstream connection, in place of the one that is there, after a random part of `within_ms`."""
+
+    within_ms: int = 0
+
+
+@dataclass(frozen=True)
+class LeaveModel:
+    """Close the upstream connection, and open none."""
+
+
+@dataclass(frozen=True)
 class CutSound:
     """The caller heard this much of an item; what was sent beyond it was not heard."""
 
@@ -138,4 +150,16 @@ class Record:
     fact: Fact
 
 
-Effect = ToCaller | ToModel | AudioToModel | CutSound | RunTool | RefuseTool | LeaveTask | HangUp | Record
+Effect = (
+    ToCaller
+    | ToModel
+    | AudioToModel
+    | ConnectModel
+    | LeaveModel
+    | CutSound
+    | RunTool
+    | RefuseTool
+    | LeaveTask
+    | HangUp
+    | Record
+)

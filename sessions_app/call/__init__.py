@@ -7,7 +7,7 @@ effects. It never awaits, never queries and reads no clock. Times inside are who
 from __future__ import annotations
 
 from sessions_app import events
-from sessions_app.call import caller_side, ending, model_side, tool_side, turns
+from sessions_app.call import caller_side, ending, model_side, tool_side, turns, upstream
 from sessions_app.call.brief import CallBrief
 from sessions_app.call.function_calls import ToolResult
 from sessions_app.call.state import CallState
@@ -24,23 +24,28 @@ class Call:
         self._state = CallState(brief)
         self._started = started
 
-    def opened(self, *, now: float) -> list[Effect]:
-        """The upstream connection stands: introduce ourselves, to both sides."""
-        return ending.opened(self._state, self._at(now))
+    def begun(self, *, now: float) -> list[Effect]:
+        """The call exists: the upstream connection is asked for while the caller's socket is being accepted."""
+        return upstream.connect(self._state, self._at(now))
 
-    def model_ready(self, *, now: float) -> list[Effect]:
-        """The model has acknowledged its configuration."""
-        at = self._at(now)
-        if self._state.life.state != "connecting":
-            return []
-        # First how the caller wants to be answered: the greeting is an answer too.
-        introduced = caller_side.catch_up(self._state, at, introductions=True)
-        greeting = ending.ready(self._state, at)
-        return [*introduced, *greeting, *caller_side.catch_up(self._state, at)]
+    def opened(self, *, now: float) -> list[Effect]:
+        """The caller's leg is there."""
+        at, state = self._at(now), self._state
+        first, state.life.opened = not state.life.opened, True
+        effects = ending.opened(state, at)
+        return effects + (upstream.configure(state, at) if first and state.link.connected else [])
+
+    def model_connected(self, *, now: float) -> list[Effect]:
+        """The upstream connection that was asked for stands."""
+        return upstream.connected(self._state, self._at(now))
 
     def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
         at = self._at(now)
         return caller_side.on_caller(self._state, event, at) + ending.finished(self._state, at)
+
+    def sound_dropped(self, byte_count: int, *, behind: int, now: float) -> list[Effect]:
+        """Upstream is too slow: so much of the caller's sound was dropped, and `behind` bytes after it wait."""
+        return caller_side.sound_dropped(self._state, byte_count, behind, self._at(now))
 
     def refused(self, refusal: said.Refused, *, now: float) -> list[Effect]:
         """The caller said what it may not: it is told, and the call goes on."""
@@ -55,28 +60,32 @@ class Call:
         return ending.caller_left(self._state, at, ended=ended) + ending.finished(self._state, at)
 
     def from_model(self, event: events.ServerEvent, *, now: float) -> list[Effect]:
-        at = self._at(now)
-        if not self._state.tally.first_time(event.event_id):
+        at, state = self._at(now), self._state
+        if not state.tally.first_time(event.event_id):
             return []
-        if isinstance(event, events.SessionUpdated) and self._state.life.state == "connecting":
-            noted = model_side.on_event(self._state, event, at)
-            return [*noted, *self.model_ready(now=now)]
-        return model_side.on_event(self._state, event, at) + ending.finished(self._state, at)
+        was_ready, state.link.heard_at = state.link.ready, at
+        effects = model_side.on_event(state, event, at)
+        if state.link.ready and not was_ready:
+            effects += self._go_on(at)
+        return effects + ending.finished(state, at)
+
+    def _go_on(self, at: int) -> list[Effect]:
+        """A session is ready for the conversation."""
+        # First how the caller wants to be answered: the greeting is an answer too.
+        introduced = caller_side.catch_up(self._state, at, introductions=True)
+        owed = upstream.go_on(self._state, at)
+        return [*introduced, *owed, *caller_side.catch_up(self._state, at)]
 
     def malformed(self, *, now: float) -> list[Effect]:
-        """A frame of the model's side could not be read: it is counted, and the call goes on."""
-        self._state.tally.counters["malformed"] += 1
-        return []
+        """A frame of the model's side could not be read: it is counted, and the call goes on unless there are many."""
+        at, state = self._at(now), self._state
+        state.tally.counters["malformed"] += 1
+        return upstream.renew(state, "upstream_unreadable", at) if state.link.unreadable(at) else []
 
     def model_lost(self, code: str, *, now: float) -> list[Effect]:
         """The upstream connection is gone, or never came; `code` says why."""
         at = self._at(now)
-        self._state.functions.waiting.clear()
-        self._state.responses.active_id = None
-        if self._state.life.caller_gone:
-            return ending.close(self._state, at)
-        reason = "refused" if self._state.life.state == "connecting" else "upstream"
-        return ending.fail(self._state, reason, code, at) + ending.finished(self._state, at)
+        return upstream.lost(self._state, code, at) + ending.finished(self._state, at)
 
     def from_tool(self, call_id: str, result: ToolResult, *, now: float) -> list[Effect]:
         at = self._at(now)
@@ -95,15 +104,17 @@ class Call:
         effects += turns.settle_cuts(state, at)
         tool_side.recap_heard(state, at)
         effects += tool_side.release_held(state, at)
-        if at >= ending.MAX_CONNECT_MS and state.life.state == "connecting":
-            effects += ending.fail(state, "upstream", "configuration_timeout", at)
+        if state.life.retry_at is not None and at >= state.life.retry_at:
+            effects += upstream.retry(state, at)
+        effects += upstream.watch(state, at)
         if at >= state.life.deadline and not state.ending:
             effects += ending.time_is_up(state, at)
         return effects + ending.finished(state, at)
 
     def next_tick(self) -> float | None:
         """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
-        at = ending.next_tick(self._state)
+        times = (ending.next_tick(self._state), upstream.watch_until(self._state))
+        at = min((time for time in times if time is not None), default=None)
         return None if at is None else self._started + at / 1000
 
     @property

@@ -30,6 +30,10 @@ class Lines:
     greeting: str
     goodbye: str
     apology: str
+    one_moment: str = "One moment, please."
+    say_again: str = "Sorry, I lost you for a moment. Could you say that again?"
+    are_you_there: str = "Are you still there?"
+    last_minute: str = "We have about one minute left."
 
 
 @dataclass(frozen=True)

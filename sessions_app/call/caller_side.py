@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessions_app.call import ending, model_side, tool_side, turns
+from sessions_app.call import ending, items, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect import said
@@ -14,6 +14,7 @@ from sessions_app.effects import AudioToModel, Effect
 from sessions_app.events import ItemBody, Part
 
 MAX_EARLY_MS = 2000  # of sound that waits for the model
+NEW_GAP_MS = 2000  # without a loss: the next one is another gap
 MAX_EARLY_EVENTS = 64  # of everything else
 
 
@@ -24,13 +25,22 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
     if state.ending:
         return effects
-    if state.life.state == "connecting" and not isinstance(event, (said.Playback, said.Retrieve)):
+    if not state.link.ready and not _at_once(state, event):
         if sum(not isinstance(waiting, said.Append) for waiting in state.life.early) >= MAX_EARLY_EVENTS:
             told = state.tell_error("too_early", "The call is still being connected", at, event_id=event.event_id)
             return effects + told
         state.life.early.append(event)
         return effects
     return effects + _REACTIONS[type(event)](state, event, at)
+
+
+def _at_once(state: CallState, event: said.CallerEvent) -> bool:
+    """Whether an event needs no session: what was heard, our own record, and words that trip a guardrail."""
+    if isinstance(event, said.UserText):
+        return state.life.state != "connecting" and turns.trips(state, event.text)
+    return isinstance(event, said.Playback | said.Retrieve) or (
+        isinstance(event, said.Truncate) and state.life.state != "connecting"
+    )
 
 
 def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[Effect]:
@@ -51,15 +61,22 @@ def _append(state: CallState, event: said.Append, at: int) -> list[Effect]:
         return state.tell_error(
             "audio_too_fast", "Sound came faster than it can have been spoken", at, event_id=event.event_id
         )
-    if state.life.state == "connecting":
-        limit = MAX_EARLY_MS * state.brief.audio.bytes_per_ms
-        if state.life.early_bytes + len(event.pcm) > limit:
-            state.tally.counters["early_audio_dropped"] += 1
-            return []
-        state.life.early_bytes += len(event.pcm)
-        state.life.early.append(event)
+    if not state.link.ready:
+        _keep_early(state, event)
         return []
     return _sound(state, event, at)
+
+
+def _keep_early(state: CallState, event: said.Append) -> None:
+    """Keep the newest sound for the session that is to come: the caller's first words, or those after a gap."""
+    early = state.life.early
+    early.append(event)
+    waiting = sum(len(each.pcm) for each in early if isinstance(each, said.Append))
+    while waiting > MAX_EARLY_MS * state.brief.audio.bytes_per_ms:
+        oldest = next(each for each in early if isinstance(each, said.Append))
+        early.remove(oldest)
+        waiting -= len(oldest.pcm)
+        state.tally.counters["early_audio_dropped"] += 1
 
 
 def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
@@ -68,6 +85,14 @@ def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
         state.floor.pressed_at = at
     state.tally.note("to_model", "input_audio_buffer.append", at)
     return [AudioToModel(event.pcm)]
+
+
+def sound_dropped(state: CallState, byte_count: int, behind: int, at: int) -> list[Effect]:
+    """Count sound that upstream was too slow to take. A gap is noted once, however many frames it swallows."""
+    counters = state.tally.counters
+    counters["sound_dropped_ms"] += state.sound.drop(byte_count, behind=behind)
+    since, state.sound.dropped_at = state.sound.dropped_at, at
+    return [] if since is not None and at - since < NEW_GAP_MS else state.note_own("sound.dropped", at)
 
 
 def _commit(state: CallState, event: said.Commit, at: int) -> list[Effect]:
@@ -90,7 +115,7 @@ def _user_text(state: CallState, event: said.UserText, at: int) -> list[Effect]:
     if turns.trips(state, event.text):
         # Its words are known already: a guardrail need not wait for the item to come back.
         item = ItemBody(id=item_id, role="user", content=[Part(type="input_text", text=event.text)])
-        effects += model_side.take_up(state, item, at)
+        effects += items.take_up(state, item, at)
     return effects + tool_side.caller_answered(state, item_id, event.text, at)
 
 

@@ -147,6 +147,15 @@ class Confirmation:
         if pending is not None and pending.verdict is Verdict.YES and not pending.acted_in:
             pending.acted_in = response_id
 
+    def session_lost(self) -> None:
+        """The response that read the recap out, or acted on the yes, is gone: the next one may."""
+        pending = self.pending
+        if pending is None:
+            return
+        pending.acted_in = ""
+        if pending.response_id and not pending.held_all:
+            pending.recaps -= 1
+
     def lapses(self, response_id: str) -> bool:
         """Whether the model has let a yes pass: the response that should have acted on it is over."""
         pending = self.pending

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sessions_app.call import tool_side, turns
-from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
-from sessions_app.effects import CallEnded, Effect, HangUp, Record
+from sessions_app.effects import CallEnded, Effect, HangUp, LeaveTask, Record
 
-MAX_CONNECT_MS = 15_000  # for the model to take its configuration
 MAX_FAREWELL_MS = 15_000  # for last words to be heard
 TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
-MAX_FAILED_RESPONSES = 2
+MAX_FAILED_RESPONSES = 3  # one after the other: the third ends the call
 
 CLOSE_ENDED = 1000
 CLOSE_INTERNAL = 1011
@@ -19,23 +19,21 @@ CLOSE_RESTART = 1012
 CLOSE_UPSTREAM_GONE = 4500
 
 
-def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
-    """Tell the caller the session as it is in force, without what only staff may see."""
-    session = {
+def session_in_force(state: CallState) -> dict[str, Any]:
+    """Return the session as it is now: the version's, with what the caller has asked for."""
+    audio = state.brief.session["audio"]
+    detection = audio["input"]["turn_detection"] if state.floor.hands_free else None
+    return {
         **state.brief.session,
         "output_modalities": list(state.floor.modalities),
-        "audio": {
-            **state.brief.session["audio"],
-            "input": {
-                **state.brief.session["audio"]["input"],
-                "turn_detection": state.brief.session["audio"]["input"]["turn_detection"]
-                if state.floor.hands_free
-                else None,
-            },
-        },
+        "audio": {**audio, "input": {**audio["input"], "turn_detection": detection}},
     }
+
+
+def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
+    """Tell the caller the session as it is in force, without what only staff may see."""
     shown = shown_session(
-        session,
+        session_in_force(state),
         model=state.brief.public_name,
         session_id=f"sess_{state.brief.call_id.replace('-', '')[:24]}",
         expires_at=state.brief.expires_at,
@@ -53,18 +51,7 @@ def opened(state: CallState, at: int) -> list[Effect]:
         "max_call_s": state.brief.max_call_ms // 1000,
         "resume": None,
     }
-    session = {"type": "session.update", "session": state.brief.session}
-    state.floor.updates.append(None)
-    return [
-        *session_shown(state, "session.created", at),
-        *state.tell_own(about, at),
-        *state.to_model(session, at),
-    ]
-
-
-def ready(state: CallState, at: int) -> list[Effect]:
-    """The model has taken its configuration: the greeting goes first, and once."""
-    return [*state.enter("live", at), *state.say_exactly(Purpose.GREETING, state.brief.lines.greeting, at)]
+    return [*session_shown(state, "session.created", at), *state.tell_own(about, at)]
 
 
 def hang_up_after(
@@ -86,7 +73,9 @@ def fail(state: CallState, reason: str, error_code: str, at: int) -> list[Effect
     effects = hang_up_after(state, reason, at, code=CLOSE_UPSTREAM_GONE, error_code=error_code)
     effects += turns.interrupt(state, at)
     effects += state.tell_error("upstream_failed", state.brief.lines.apology, at)
-    return effects + turns.say_fixed(state, "apology", state.brief.lines.apology, at)
+    if state.transcript.newest_caller_item is not None:  # somebody wanted something
+        effects.append(LeaveTask("The voice service failed during this call. Please call back."))
+    return effects + turns.say_line(state, "apology", at)
 
 
 def caller_left(state: CallState, at: int, *, ended: bool) -> list[Effect]:
@@ -110,7 +99,7 @@ def after_goodbye(state: CallState, at: int) -> list[Effect]:
 def time_is_up(state: CallState, at: int) -> list[Effect]:
     effects = turns.stop_reply(state, at)
     effects += hang_up_after(state, "time_limit", at)
-    return effects + turns.say_fixed(state, "goodbye", state.brief.lines.goodbye, at)
+    return effects + turns.say_line(state, "goodbye", at)
 
 
 def finished(state: CallState, at: int) -> list[Effect]:
@@ -174,7 +163,7 @@ def next_tick(state: CallState) -> int | None:
     times: list[int | None] = [
         state.outbox.next_due(),
         state.life.deadline if not state.ending else None,
-        MAX_CONNECT_MS if state.life.state == "connecting" else None,
+        state.life.retry_at,
         state.life.hang_up_at if state.life.state == "ending" else None,
         tool_side.recap_ends_at(state),
         held.until if held is not None else None,

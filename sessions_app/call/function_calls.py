@@ -23,6 +23,7 @@ class FunctionCall:
     name: str
     arguments: str
     patient_id: int | None = None  # whom the call had identified when the model called
+    position: int = 0  # of the item that it follows
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class HeldWrite:
 class FunctionCalls:
     known: frozenset[str]
     calls: dict[str, FunctionCall] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)  # what the model was answered, as JSON
+    in_session: set[str] = field(default_factory=set)  # the function calls that the model's present session knows
     waiting: set[str] = field(default_factory=set)
     held: HeldWrite | None = None
     answer_due: bool = False

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sessions_app import events
-from sessions_app.call import ending, tool_side, turns
+from sessions_app.call import ending, items, tool_side, turns, upstream
+from sessions_app.call.link import LinkState
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState, Sent
-from sessions_app.call.transcript import heard_chars
-from sessions_app.dialect.heard import as_heard, shown_item
+from sessions_app.dialect.heard import as_heard
 from sessions_app.effects import Effect
 
 # The account or the model cannot be used: trying again changes nothing. Source: Realtime API reference, errors.
@@ -22,11 +22,11 @@ FATAL_CODES = frozenset(
         "invalid_api_key",
         "model_not_found",
         "invalid_model",
-        "session_expired",
         "beta_api_shape_disabled",
     }
 )
 MAX_ID_CHARS = 64
+RATE_LIMIT_WAIT_MS = 2000
 
 
 def on_event(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
@@ -82,6 +82,9 @@ def _response_of(event: events.ServerEvent) -> str:
 
 
 def _session_updated(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
+    if state.link.state is LinkState.CONFIGURING:
+        state.floor.updates.clear()
+        return upstream.configured(state, at)
     if not state.floor.updates:
         return []
     asked = state.floor.updates.pop(0)
@@ -94,14 +97,18 @@ def _error(state: CallState, event: events.Error, at: int) -> list[Effect]:
         return []  # the request waits again: it goes out when the active response is done
     if code in FATAL_CODES:
         return ending.fail(state, "upstream", code, at)
+    if code == "session_expired":
+        return upstream.renew(state, code, at)
     sent = state.sent.pop(event.error.event_id or "", None)
+    if sent is not None and sent.seed_id:
+        return upstream.seeded(state, sent.seed_id, at)
     return _refused(state, sent, code, at) if sent is not None else []
 
 
 def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
     """The service refused something of ours. A race is expected: nothing to cancel, an item that is gone."""
     if sent.type == "session.update":
-        if state.life.state == "connecting":
+        if state.link.state is LinkState.CONFIGURING:
             return ending.fail(state, "upstream", code, at)
         del state.floor.updates[:1]
         return state.tell_error("not_accepted", "This setting was not accepted", at, event_id=sent.asked_by)
@@ -115,6 +122,7 @@ def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
 
 def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> list[Effect]:
     state.floor.speaking = event.item_id
+    state.link.owed_since = None  # what was owed is answered together with this
     state.responses.hold()
     began = state.sound.at(event.audio_start_ms, at)
     state.transcript.speech_began(event.item_id, began)
@@ -138,6 +146,8 @@ def _committed(state: CallState, event: events.Committed, at: int) -> list[Effec
         tool_side.recap_heard(state, at)
         state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
         state.floor.pressed_at = None
+    elif state.link.owed_since is None:
+        state.link.owed_since = at
     return _pass_on(state, event, at) + state.send(state.responses.release(), at)
 
 
@@ -147,36 +157,7 @@ def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
 
 
 def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effect]:
-    return take_up(state, event.item, at)
-
-
-def take_up(state: CallState, item: events.ItemBody, at: int) -> list[Effect]:
-    """Take an item up in the transcript, once, and show it to the caller when it is talk."""
-    previous = state.transcript.last_shown
-    response_id = state.responses.active_id or "" if item.role == "assistant" else ""
-    fact = state.transcript.add(item, at=at, response_id=response_id)
-    if fact is None:
-        return []
-    if fact.speaker == "agent":
-        pending = state.confirmation.pending
-        if pending is not None and response_id == pending.response_id:
-            pending.item_id = item.id
-        state.confirmation.agent_spoke(response_id)
-    if response_id in state.responses.hidden:
-        return _unheard(state, item.id)
-    shown = {"type": "conversation.item.added", "item": shown_item(item), "previous_item_id": previous}
-    told = state.tell(shown, at, in_order=fact.speaker == "agent")
-    effects = told + state.save(fact)
-    return effects + (turns.caller_words(state, item.id, fact.text, at) if fact.speaker == "caller" else [])
-
-
-def _unheard(state: CallState, item_id: str) -> list[Effect]:
-    """Keep what the model said of which the caller hears nothing."""
-    entry = state.transcript.get(item_id)
-    assert entry is not None
-    entry.truncated_ms = 0
-    state.transcript.last_shown = entry.previous
-    return state.save(*state.transcript.change(item_id, interrupted=True, heard_ms=0, heard_chars=0))
+    return items.take_up(state, event.item, at) + upstream.seeded(state, event.item.id, at)
 
 
 def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect]:
@@ -191,7 +172,7 @@ def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect
     told = shown is not None and entry.fact.response_id not in state.responses.hidden
     previous = {"previous_item_id": entry.previous}
     effects = state.tell({**(shown or {}), **previous}, at, in_order=agent) if told else []
-    return effects + (_agent_said(state, event.item.id, event.item.words, at) if agent else [])
+    return effects + (items.agent_said(state, event.item.id, event.item.words, at) if agent else [])
 
 
 def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Effect]:
@@ -199,18 +180,6 @@ def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Eff
     if item.status not in (None, "completed") or not item.call_id:
         return []
     return tool_side.function_called(state, item, at)
-
-
-def _agent_said(state: CallState, item_id: str, words: str, at: int) -> list[Effect]:
-    """The words of a reply are known, as far as it was generated."""
-    entry = state.transcript.get(item_id)
-    if entry is None or not words or words == entry.fact.text:
-        return []
-    changes: dict[str, Any] = {"text": words}
-    if entry.truncated_ms is not None:
-        audio_ms = turns.audio_ms(state, entry)
-        changes["heard_chars"] = heard_chars(words, heard_ms=entry.truncated_ms, audio_ms=audio_ms)
-    return state.save(*state.transcript.change(item_id, **changes))
 
 
 def _transcription_delta(state: CallState, event: events.TranscriptionDelta, at: int) -> list[Effect]:
@@ -237,6 +206,7 @@ def _transcription_failed(state: CallState, event: events.TranscriptionFailed, a
 def _response_created(state: CallState, event: events.ResponseCreated, at: int) -> list[Effect]:
     response = event.response
     purpose = state.responses.created(response.id, response.metadata)
+    state.link.owed_since = state.life.retry_at = state.owed = None
     if turns.answers_alarm(state) or (state.ending and purpose is not Purpose.GOODBYE):
         state.responses.hidden.add(response.id)
         state.outbox.silence(response.id)
@@ -259,9 +229,11 @@ def _response_done(state: CallState, event: events.ResponseDone, at: int) -> lis
             if item.type == "function_call":  # one that its own item.done did not bring
                 effects += _function_call(state, item, at) if item.call_id not in state.functions.calls else []
     effects += _output(state, event, at)
-    if response.status == "failed":
-        effects += _failed(state, event, purpose, at)
     requests = state.responses.done(response.id)
+    if response.status == "failed" or _cut_short(response):
+        return effects + _failed(state, event, purpose, at) + state.send(requests, at)
+    if response.status == "completed":
+        state.life.failures = 0
     pending = state.confirmation.pending
     if pending is not None and pending.response_id == response.id and response.status == "completed":
         words = " ".join(item.words for item in response.output)
@@ -274,19 +246,32 @@ def _response_done(state: CallState, event: events.ResponseDone, at: int) -> lis
     return effects + state.send(requests, at) + tool_side.answer_if_ready(state, at)
 
 
+def _cut_short(response: events.ResponseBody) -> bool:
+    """Whether a response ended before it said anything of use. One that reached its length has said a lot."""
+    details = response.status_details
+    return response.status == "incomplete" and details is not None and details.reason == "content_filter"
+
+
 def _failed(state: CallState, event: events.ResponseDone, purpose: Purpose | None, at: int) -> list[Effect]:
-    """A failure while answering shows only here, never as an `error` event."""
+    """A response failed, which shows only here and never as an `error` event.
+
+    It is asked for again, then in a new session, and then the call ends with the apology and a task for the staff.
+    """
     details = event.response.status_details
     code = (details.error.code or details.error.type) if details and details.error else "server_error"
     if code in FATAL_CODES:
         return ending.fail(state, "upstream", code, at)
+    if state.ending:
+        return []
     state.life.failures += 1
     if state.life.failures >= ending.MAX_FAILED_RESPONSES:
         return ending.fail(state, "upstream", code, at)
-    if purpose is Purpose.GREETING:  # without it nobody has said that this is an automated assistant
-        return state.say_exactly(Purpose.GREETING, state.brief.lines.greeting, at)
-    told = state.tell_error("upstream_failed", "The receptionist could not answer. Please say it again.", at)
-    return told + turns.say_fixed(state, "apology", state.brief.lines.apology, at)
+    state.owed = purpose
+    told = turns.say_line(state, "one_moment", at)
+    if state.life.failures == ending.MAX_FAILED_RESPONSES - 1:
+        return told + upstream.renew(state, code, at)
+    state.life.retry_at = at + (RATE_LIMIT_WAIT_MS if code == "rate_limit_exceeded" else 0)
+    return told
 
 
 def _audio(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
@@ -323,13 +308,18 @@ def _audio_done(state: CallState, event: events.AudioDone, at: int) -> list[Effe
     return effects
 
 
+def _words_delta(state: CallState, event: events.TranscriptDelta | events.TextDelta, at: int) -> list[Effect]:
+    state.transcript.grow(event.item_id, event.delta)  # all that there will be, when the session is lost
+    return _output(state, event, at)
+
+
 def _transcript_done(state: CallState, event: events.TranscriptDone, at: int) -> list[Effect]:
-    return _output(state, event, at) + _agent_said(state, event.item_id, event.transcript, at)
+    return _output(state, event, at) + items.agent_said(state, event.item_id, event.transcript, at)
 
 
 def _text_done(state: CallState, event: events.TextDone, at: int) -> list[Effect]:
     written = state.save(*state.transcript.change(event.item_id, source="text"))
-    return _output(state, event, at) + written + _agent_said(state, event.item_id, event.text, at)
+    return _output(state, event, at) + written + items.agent_said(state, event.item_id, event.text, at)
 
 
 _REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[Effect]]] = {
@@ -350,9 +340,9 @@ _REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[
     events.OutputItemDone: _output,
     events.ContentPartAdded: _output,
     events.ContentPartDone: _output,
-    events.TextDelta: _output,
+    events.TextDelta: _words_delta,
     events.TextDone: _text_done,
-    events.TranscriptDelta: _output,
+    events.TranscriptDelta: _words_delta,
     events.TranscriptDone: _transcript_done,
     events.AudioDelta: _audio,
     events.AudioDone: _audio_done,

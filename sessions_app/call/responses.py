@@ -53,6 +53,7 @@ class Responses:
         self._asked: Request | None = None
         self._waiting: deque[Request] = deque()
         self._held = False  # the caller is speaking: what it says comes first
+        self._session_up = False  # the model's session can take a request
 
     @property
     def full(self) -> bool:
@@ -72,6 +73,20 @@ class Responses:
 
     def release(self) -> list[Request]:
         self._held = False
+        return self._next()
+
+    def session_lost(self) -> Purpose | None:
+        """The session is gone, and what ran in it. Return what that was for; an unanswered request waits again."""
+        purpose = self.purpose if self.active_id is not None else None
+        if self._asked is not None:
+            self._waiting.appendleft(self._asked)
+        self.active_id, self.purpose, self._asked = None, None, None
+        self._held, self._session_up = False, False
+        return purpose
+
+    def session_up(self) -> list[Request]:
+        """A session is ready for requests. Return the one whose turn it is."""
+        self._session_up = True
         return self._next()
 
     def created(self, response_id: str, metadata: dict[str, str] | None) -> Purpose:
@@ -112,11 +127,17 @@ class Responses:
         return response_id in self._begun
 
     @property
+    def asked(self) -> bool:
+        """Whether a response was asked for that has not begun."""
+        return self._asked is not None
+
+    @property
     def idle(self) -> bool:
         return self.active_id is None and self._asked is None and not self._waiting
 
     def _next(self) -> list[Request]:
-        if self.active_id is not None or self._asked is not None or self._held or not self._waiting:
+        blocked = self.active_id is not None or self._asked is not None or self._held or not self._session_up
+        if blocked or not self._waiting:
             return []
         self._asked = self._waiting.popleft()
         return [self._asked]

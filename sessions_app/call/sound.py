@@ -21,6 +21,7 @@ class CallerSound:
         self._ends_at = 0.0
         self._starts: list[tuple[float, float]] = []  # sound given before a stretch, and when the stretch began
         self._room_ms, self._room_at = float(BUCKET_MS), 0
+        self.dropped_at: int | None = None  # when upstream was last too slow for it
 
     def admits(self, byte_count: int, at: int) -> bool:
         """Whether this much sound may come now: nobody speaks much faster than real time."""
@@ -37,6 +38,24 @@ class CallerSound:
         length = byte_count / self._bytes_per_ms
         self._given_ms += length
         self._ends_at = begins + length
+
+    def drop(self, byte_count: int, *, behind: int) -> int:
+        """This much of what was taken never went out; `behind` bytes taken after it wait. Return its milliseconds."""
+        length = byte_count / self._bytes_per_ms
+        ends = max(0.0, self._given_ms - behind / self._bytes_per_ms)
+        begins = max(0.0, ends - length)
+        resumed = float(self.at(round(ends), round(self._ends_at)))
+        # The service never counts it: what follows stands that much earlier in its count, and is spoken when it was.
+        kept = [start for start in self._starts if start[0] < begins]
+        later = [(given - length, began) for given, began in self._starts if given > ends]
+        self._starts = [*kept, (begins, resumed), *later]
+        self._given_ms -= length
+        return round(length)
+
+    def new_session(self) -> None:
+        """A new session of the service counts its sound from nothing."""
+        self._given_ms = 0.0
+        self._starts.clear()
 
     def at(self, given_ms: int, otherwise: int) -> int:
         """Return when the sound at `given_ms` of all that was given was spoken."""

@@ -9,6 +9,7 @@ from typing import Any
 from sessions_app.call.brief import CallBrief
 from sessions_app.call.confirmation import Confirmation
 from sessions_app.call.function_calls import FunctionCalls
+from sessions_app.call.link import Link, LinkState
 from sessions_app.call.responses import Purpose, Request, Responses
 from sessions_app.call.sound import CallerSound
 from sessions_app.call.tally import Tally
@@ -52,13 +53,15 @@ class Life:
     state: str = "connecting"
     deadline: int = 0  # the longest call ends here
     early: list[Any] = field(default_factory=list)  # what the caller said before the model was ready
-    early_bytes: int = 0
     reason: str = ""
     error_code: str = ""
     code: int = 1000
     hang_up_at: int | None = None  # at the latest
     caller_gone: bool = False
-    failures: int = 0  # responses that failed
+    opened: bool = False  # the caller's leg was there
+    greeted: bool = False  # the greeting was asked for
+    failures: int = 0  # responses that failed, one after the other
+    retry_at: int | None = None  # a response that failed is asked for again
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Sent:
     type: str
     asked_by: str | None  # the caller's own event id, when the caller gave one
     item_id: str
+    seed_id: str = ""  # an item that tells a new session what was said before
 
 
 class CallState:
@@ -83,6 +87,10 @@ class CallState:
         self.confirmation = Confirmation()
         self.sent: OrderedDict[str, Sent] = OrderedDict()  # by event id, the newest ones
         self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
+        self.link = Link()
+        self.owed: Purpose | None = None  # what a new session has to say first
+        self.lost_words = False  # the caller's, in a session that was lost
+        self.notes: list[tuple[int, str]] = []  # what the model was told by us, and after which item
 
     def tell(
         self, event: dict[str, Any], at: int, *, in_order: bool = False, pcm: bytes = b"", item_id: str = ""
@@ -111,11 +119,17 @@ class CallState:
         return self.tell(error(code, message, param=param, event_id=event_id), at)
 
     def to_model(
-        self, event: dict[str, Any], at: int, *, asked_by: str | None = None, item_id: str = ""
+        self, event: dict[str, Any], at: int, *, asked_by: str | None = None, item_id: str = "", seed_id: str = ""
     ) -> list[Effect]:
-        """Send the model an event. When it is refused, the caller is told by its own event id, `asked_by`."""
+        """Send the model an event. When it is refused, the caller is told by its own event id, `asked_by`.
+
+        While no session is there it is not sent: what counts of it stands in our own record, from which the next
+        session is told.
+        """
+        if not self.link.open and self.link.state is not LinkState.CONFIGURING:
+            return []
         event.setdefault("event_id", self.tally.new_id("client"))
-        self.sent[event["event_id"]] = Sent(event["type"], asked_by, item_id)
+        self.sent[event["event_id"]] = Sent(event["type"], asked_by, item_id, seed_id)
         if len(self.sent) > REMEMBERED_EVENTS:
             self.sent.popitem(last=False)
         return [ToModel(event), *self.tally.note("to_model", event["type"], at, _ids(event))]
@@ -138,7 +152,15 @@ class CallState:
         )
 
     def send(self, requests: list[Request], at: int) -> list[Effect]:
+        if requests:
+            self.link.owed_since = at
         return [effect for request in requests for effect in self.to_model(request.as_event(), at)]
+
+    def note_to_model(self, text: str, at: int) -> list[Effect]:
+        """Tell the model something of ours. It stands in each later session too."""
+        self.notes.append((self.transcript.position, text))
+        item = {"type": "message", "role": "system", "content": [{"type": "input_text", "text": text}]}
+        return self.to_model({"type": "conversation.item.create", "item": item}, at)
 
     def save(self, *facts: ItemSaved | None) -> list[Effect]:
         return [Record(fact) for fact in facts if fact is not None]

@@ -34,6 +34,10 @@ class Tally:
         self.counters: Counter[str] = Counter()
         self.usage: dict[str, int] = {}
 
+    def new_session(self) -> None:
+        """A new session names its events anew."""
+        self._seen.clear()
+
     def first_time(self, event_id: str) -> bool:
         """Whether this event of the model is new. One without an id always is."""
         if not event_id:

@@ -23,8 +23,10 @@ _REFUSALS = {
 
 def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
     """The model calls a function. One with a `call_id` that was seen before has had its answer."""
-    call = FunctionCall(item.call_id, item.name, item.arguments, state.functions.patient_id)
+    position = state.transcript.position
+    call = FunctionCall(item.call_id, item.name, item.arguments, state.functions.patient_id, position)
     admission = state.functions.admit(call)
+    state.functions.in_session.add(call.call_id)
     if admission is Admission.SEEN:
         return state.note_own("function_call.repeated", at, call_id=item.call_id)
     if admission is not Admission.RUN:
@@ -157,10 +159,22 @@ def give_output(
     functions.waiting.discard(call_id)
     functions.answer_due |= then == "answer"
     functions.hang_up_due |= then == "hang_up"
-    item = {"type": "function_call_output", "call_id": call_id, "output": json.dumps(output, ensure_ascii=False)}
+    functions.outputs[call_id] = json.dumps(output, ensure_ascii=False)
+    effects: list[Effect] = []
+    if state.link.open:
+        items = function_items(functions.calls[call_id], functions.outputs[call_id])
+        # A session that began after the call was made knows nothing of it yet.
+        for item in items if call_id not in functions.in_session else items[1:]:
+            effects += state.to_model({"type": "conversation.item.create", "item": item}, at)
+        functions.in_session.add(call_id)
+    return effects + answer_if_ready(state, at)
+
+
+def function_items(call: FunctionCall, output: str) -> list[dict[str, Any]]:
+    """Return a function call and its output, as a session is told of them."""
     return [
-        *state.to_model({"type": "conversation.item.create", "item": item}, at),
-        *answer_if_ready(state, at),
+        {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
+        {"type": "function_call_output", "call_id": call.call_id, "output": output},
     ]
 
 

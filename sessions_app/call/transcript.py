@@ -147,6 +147,19 @@ class Transcript:
         entry.growing += delta
         return entry.growing
 
+    def facts(self) -> list[ItemSaved]:
+        """Return what was said, in order."""
+        return [entry.fact for entry in self._entries.values()]
+
+    def unborn(self) -> list[tuple[str, str | None]]:
+        """Return the caller's items that are on their way, with their words when they were written."""
+        return [(item_id, self._written[item_id][0] if item_id in self._written else None) for item_id in self._begun]
+
+    def unfinished(self, response_id: str) -> list[Entry]:
+        """Return the items of a response that have not been told to be done."""
+        entries = self._entries.values()
+        return [entry for entry in entries if entry.fact.response_id == response_id and not entry.done]
+
     def pending(self) -> list[str]:
         """Return the caller's items that are on their way, or whose words are."""
         untold = [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]

@@ -103,8 +103,12 @@ def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Eff
     if state.life.hang_up_at is not None:  # said during the goodbye: the line is heard all the same
         state.life.hang_up_at = max(state.life.hang_up_at, at + MAX_LINE_MS)
     note = f'A safety rule of the clinic was triggered, and the caller has been told: "{rule.line}". Book nothing now.'
-    item = {"type": "message", "role": "system", "content": [{"type": "input_text", "text": note}]}
-    return effects + state.to_model({"type": "conversation.item.create", "item": item}, at)
+    return effects + state.note_to_model(note, at)
+
+
+def say_line(state: CallState, name: str, at: int) -> list[Effect]:
+    """Give the caller one of the version's fixed lines by its name."""
+    return say_fixed(state, name, getattr(state.brief.lines, name), at)
 
 
 def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:

@@ -195,10 +195,14 @@ def told(effects: list[Effect]) -> list[Json]:
     return [effect.event for effect in effects if isinstance(effect, ToCaller)]
 
 
+def begin(call: Call) -> list[Effect]:
+    return [*call.begun(now=0.0), *call.opened(now=0.0), *call.model_connected(now=0.0)]
+
+
 @pytest.mark.parametrize("own_events", [False, True])
 def test_call_tells_only_open_fields_of_any_event_in_any_order(own_events):
     call = live_call(own_events=own_events)
-    heard = told(call.opened(now=0.0))
+    heard = told(begin(call))
     number = itertools.count()
 
     for turn in range(2):
@@ -224,7 +228,7 @@ def test_error_of_the_service_is_told_in_our_own_words():
     raw = {"type": "error", "event_id": "event_1", "error": {"type": CANARY, "code": "insufficient_quota"}}
     raw["error"] |= {"message": CANARY, "param": CANARY, "event_id": CANARY}  # type: ignore[operator]
     call = live_call(own_events=True)
-    call.opened(now=0.0)
+    begin(call)
 
     heard = told(call.from_model(events.parse(json.dumps(raw)), now=1.0))
 

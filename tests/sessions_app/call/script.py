@@ -88,11 +88,18 @@ class Scene:
     def tool(self, call_id: str, result: ToolResult) -> list[Effect]:
         return self.take(self.call.from_tool(call_id, result, now=self.now))
 
+    def connected(self) -> Scene:
+        """Begin: both legs are there."""
+        self.take(self.call.begun(now=self.now))
+        self.take(self.call.opened(now=self.now))
+        self.take(self.call.model_connected(now=self.now))
+        return self
+
     # Whole stretches.
 
     def live(self) -> Scene:
         """Open, make ready, greet to the end, at second 1."""
-        self.take(self.call.opened(now=self.now))
+        self.connected()
         self.model("session.created")
         self.model("session.updated")
         self.reply("resp_greeting", "item_greeting", "Hello.", sound_ms=500)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sessions_app.effects import AudioToModel, CutSound, EventSeen, ItemSaved, Record, RefuseTool
+from sessions_app.effects import AudioToModel, CutSound, EventSeen, Record, RefuseTool
 from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, Scene, looked
 
@@ -22,7 +22,7 @@ def test_greeting_is_asked_for_once_and_word_for_word():
 
 def test_nothing_of_the_caller_reaches_the_model_before_it_is_configured():
     scene = Scene()
-    scene.take(scene.call.opened(now=0.0))
+    scene.connected()
     scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(40 * MS)))
     scene.caller("response.create")
 
@@ -35,7 +35,7 @@ def test_nothing_of_the_caller_reaches_the_model_before_it_is_configured():
 
 def test_at_most_two_seconds_of_early_sound_wait():
     scene = Scene()
-    scene.take(scene.call.opened(now=0.0))
+    scene.connected()
     for _ in range(60):
         scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(40 * MS)))
 
@@ -46,7 +46,7 @@ def test_at_most_two_seconds_of_early_sound_wait():
 
 def test_configuration_that_never_comes_ends_the_call_with_an_error():
     scene = Scene()
-    scene.take(scene.call.opened(now=0.0))
+    scene.connected()
 
     scene.at(40.0)
 
@@ -358,20 +358,6 @@ def test_sound_faster_than_speech_is_dropped_with_one_error():
     assert [event["error"]["code"] for event in scene.told("error")] == ["audio_too_fast"]
 
 
-def test_failed_response_gives_the_apology_and_a_second_one_ends_the_call():
-    scene = Scene().live()
-    details = {"type": "failed", "error": {"type": "server_error", "code": "server_error"}}
-    for response_id in ("resp_2", "resp_3"):
-        scene.model("response.created", response={"id": response_id, "status": "in_progress"})
-        scene.model(
-            "response.done", response={"id": response_id, "status": "failed", "status_details": details, "output": []}
-        )
-    scene.at(30.0)
-
-    assert [item.text for item in scene.facts(ItemSaved) if item.source == "fixed"] == ["Sorry, please phone us."] * 2
-    assert (scene.end().reason, scene.end().error_code, scene.end().outcome) == ("upstream", "server_error", "failed")
-
-
 @pytest.mark.parametrize("code", ["insufficient_quota", "invalid_api_key", "account_deactivated"])
 def test_account_failure_in_a_response_ends_the_call_at_once(code: str):
     scene = Scene().live()
@@ -382,15 +368,6 @@ def test_account_failure_in_a_response_ends_the_call_at_once(code: str):
     scene.at(30.0)
 
     assert (scene.end().error_code, scene.hang_up().code) == (code, 4500)
-
-
-def test_upstream_that_goes_away_unasked_is_a_fault_whatever_its_close_code():
-    scene = Scene().live()
-
-    scene.take(scene.call.model_lost("upstream_closed_1001", now=2.0))
-    scene.at(20.0)
-
-    assert (scene.end().reason, scene.end().error_code) == ("upstream", "upstream_closed_1001")
 
 
 def test_goodbye_is_heard_before_the_call_is_hung_up():
@@ -481,7 +458,7 @@ def test_message_that_upstream_refuses_is_kept_and_told_by_the_callers_own_id():
 
 def test_refused_configuration_ends_the_call_with_its_own_code():
     scene = Scene()
-    scene.take(scene.call.opened(now=0.0))
+    scene.connected()
     [sent] = scene.to_model("session.update")
 
     scene.model("error", error={"type": "invalid_request_error", "code": "invalid_voice", "event_id": sent["event_id"]})
@@ -509,18 +486,6 @@ def test_ninth_response_that_waits_is_refused_and_our_own_still_go():
         scene.caller("response.create", event_id=f"mine_{n}")
 
     assert [event["error"]["event_id"] for event in scene.told("error")] == ["mine_8"]
-
-
-def test_greeting_that_failed_is_asked_for_once_more():
-    scene = Scene()
-    scene.take(scene.call.opened(now=0.0))
-    scene.model("session.updated")
-    scene.begin_reply("resp_1", "item_1")
-
-    details = {"type": "failed", "error": {"code": "server_error"}}
-    scene.model("response.done", response={"id": "resp_1", "status": "failed", "status_details": details})
-
-    assert len([e for e in scene.to_model("response.create") if "automated" in e["response"]["instructions"]]) == 2
 
 
 def test_reply_that_begins_while_the_call_is_ending_is_not_heard():

@@ -8,8 +8,14 @@ def request(number: int, purpose: Purpose = Purpose.CALLER) -> Request:
     return Request(purpose, f"client_{number}")
 
 
-def test_second_request_waits_for_the_first_response_to_end():
+def in_session() -> Responses:
     responses = Responses()
+    assert responses.session_up() == []
+    return responses
+
+
+def test_second_request_waits_for_the_first_response_to_end():
+    responses = in_session()
     first, second = request(1), request(2)
 
     at_once = responses.ask(first)
@@ -22,7 +28,7 @@ def test_second_request_waits_for_the_first_response_to_end():
 
 
 def test_answer_that_waits_is_dropped_when_another_response_begins():
-    responses = Responses()
+    responses = in_session()
     responses.created("resp_1", None)
     responses.ask(request(1, Purpose.ANSWER))
     responses.hold()
@@ -36,7 +42,7 @@ def test_answer_that_waits_is_dropped_when_another_response_begins():
 
 
 def test_refused_request_of_the_caller_goes_out_after_the_active_response():
-    responses = Responses()
+    responses = in_session()
     mine = request(1)
     responses.ask(mine)
     responses.created("resp_auto", {REQUEST_KEY: "another"})
@@ -48,7 +54,7 @@ def test_refused_request_of_the_caller_goes_out_after_the_active_response():
 
 
 def test_unrelated_error_releases_nothing():
-    responses = Responses()
+    responses = in_session()
     responses.ask(request(1))
 
     assert responses.refused("client_9") is False
@@ -56,7 +62,7 @@ def test_unrelated_error_releases_nothing():
 
 
 def test_own_request_is_known_again_by_its_metadata():
-    responses = Responses()
+    responses = in_session()
     responses.ask(request(1, Purpose.RECAP))
 
     purpose = responses.created("resp_1", {REQUEST_KEY: "client_1"})
@@ -65,7 +71,7 @@ def test_own_request_is_known_again_by_its_metadata():
 
 
 def test_nothing_begins_while_the_caller_speaks():
-    responses = Responses()
+    responses = in_session()
     responses.hold()
     mine = request(1)
 
@@ -73,3 +79,25 @@ def test_nothing_begins_while_the_caller_speaks():
 
     assert held == []
     assert responses.release() == [mine]
+
+
+def test_nothing_is_asked_for_while_there_is_no_session():
+    responses = Responses()
+    mine = request(1)
+
+    assert responses.ask(mine) == []
+    assert responses.session_up() == [mine]
+
+
+def test_lost_session_tells_what_ran_and_an_unanswered_request_waits_for_the_next():
+    responses = in_session()
+    answered, unanswered = request(1, Purpose.RECAP), request(2)
+    responses.ask(answered)
+    responses.created("resp_1", {REQUEST_KEY: "client_1"})
+
+    ran = responses.session_lost()
+    [asked] = responses.ask(unanswered) or responses.session_up()
+    ran_later = responses.session_lost()
+
+    assert (ran, asked, ran_later) == (Purpose.RECAP, unanswered, None)
+    assert responses.session_up() == [unanswered]

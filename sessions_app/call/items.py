@@ -1,0 +1,75 @@
+"""An item's way into the transcript, and the words of a reply, as they become known. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sessions_app.call import turns
+from sessions_app.call.state import CallState
+from sessions_app.call.transcript import Entry, heard_chars
+from sessions_app.dialect.heard import shown_item
+from sessions_app.effects import Effect
+from sessions_app.events import ItemBody
+
+SPOKEN_CHARS_A_SECOND = 15  # of English, at the usual speed
+
+
+def take_up(state: CallState, item: ItemBody, at: int) -> list[Effect]:
+    """Take an item up in the transcript, once, and show it to the caller when it is talk."""
+    previous = state.transcript.last_shown
+    response_id = state.responses.active_id or "" if item.role == "assistant" else ""
+    fact = state.transcript.add(item, at=at, response_id=response_id)
+    if fact is None:
+        return []
+    if fact.speaker == "agent":
+        pending = state.confirmation.pending
+        if pending is not None and response_id == pending.response_id:
+            pending.item_id = item.id
+        state.confirmation.agent_spoke(response_id)
+    if response_id in state.responses.hidden:
+        return _unheard(state, item.id)
+    shown = {"type": "conversation.item.added", "item": shown_item(item), "previous_item_id": previous}
+    told = state.tell(shown, at, in_order=fact.speaker == "agent")
+    effects = told + state.save(fact)
+    return effects + (turns.caller_words(state, item.id, fact.text, at) if fact.speaker == "caller" else [])
+
+
+def _unheard(state: CallState, item_id: str) -> list[Effect]:
+    """Keep what the model said of which the caller hears nothing."""
+    entry = state.transcript.get(item_id)
+    assert entry is not None
+    entry.truncated_ms = 0
+    state.transcript.last_shown = entry.previous
+    return state.save(*state.transcript.change(item_id, interrupted=True, heard_ms=0, heard_chars=0))
+
+
+def agent_said(state: CallState, item_id: str, words: str, at: int) -> list[Effect]:
+    """The words of a reply are known, as far as it was generated."""
+    entry = state.transcript.get(item_id)
+    if entry is None or not words or words == entry.fact.text:
+        return []
+    changes: dict[str, Any] = {"text": words}
+    if entry.truncated_ms is not None:
+        audio_ms = turns.audio_ms(state, entry)
+        changes["heard_chars"] = heard_chars(words, heard_ms=entry.truncated_ms, audio_ms=audio_ms)
+    return state.save(*state.transcript.change(item_id, **changes))
+
+
+def broke_off(state: CallState, entry: Entry, at: int) -> list[Effect]:
+    """No more of a reply will come. Its words run ahead of its sound: only what the sound can hold will be heard."""
+    words = entry.growing or entry.fact.text
+    changes: dict[str, Any] = {"text": words, "interrupted": True}
+    length_ms = entry.audio_bytes // state.brief.audio.bytes_per_ms
+    if entry.truncated_ms is None and (length_ms or "audio" in state.floor.modalities):
+        whole_ms = max(length_ms, len(words) * 1000 // SPOKEN_CHARS_A_SECOND)
+        heard = heard_chars(words, heard_ms=length_ms, audio_ms=whole_ms)
+        changes |= {"audio_ms": length_ms, "ended_ms": entry.fact.started_ms + length_ms}
+        changes |= {"heard_ms": length_ms, "heard_chars": heard}
+    return state.save(*state.transcript.change(entry.fact.item_id, **changes))
+
+
+def shown_now(entry: Entry) -> dict[str, Any]:
+    """Return an item as the caller may see it, with the words that are known now."""
+    shown = shown_item(entry.current())
+    assert shown is not None  # the transcript holds messages alone
+    return shown
