@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 
 from agents_app.access import access_of
 from agents_app.models import Agent, ApiToken, Clinic, ClinicOrigin, KeyRefusal, normal_origin
+from sessions_app.addresses import AddressDigests
 from sessions_app.client_secrets import (
     NOTICE_ANSWERS,
     Notice,
@@ -75,7 +76,7 @@ class ClientSecretsView(APIView):
             raise ApiError(403, "origin_not_allowed", _("This site may not call this receptionist"))
         if agent is None or (token is not None and token.clinic_id != agent.clinic_id):
             raise ApiError(404, "model_not_found", _("There is no such receptionist"), param="session.model")
-        _check_room(request, agent)
+        _check_room(request, agent, by_token=token is not None)
         seen = asked.get("frontdesk")
         notice = Notice(seen["notice_sha256"], seen["recording"]) if seen else Notice()
         value, row = mint(agent, origin=origin, api_token=token, notice=notice)
@@ -169,15 +170,16 @@ def _address(request: Request) -> str:
     return client_address(headers, request.META.get("REMOTE_ADDR", ""))
 
 
-def _check_room(request: Request, agent: Agent) -> None:
+def _check_room(request: Request, agent: Agent, *, by_token: bool) -> None:
     clinic: Clinic = agent.clinic
     if live_version(agent) is None:
         raise ApiError(503, "agent_paused", _("This receptionist takes no calls now"), kind="server_error")
     if KeyRefusal.objects.holds(clinic.pk, access_of(clinic).digest):
         raise ApiError(503, "key_rejected", _("This receptionist is not connected at present"), kind="server_error")
-    if not Place.objects.any_free(clinic):
-        raise ApiError(
-            429, "busy", _("All lines are taken. Please try again in a few minutes"), kind="rate_limit_error"
-        )
+    # A program asks for keys that others use: what counts then is the address of the call.
+    caller = AddressDigests() if by_token else AddressDigests.of(_address(request))
+    if not Place.objects.any_free(agent, caller):
+        busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
+        raise ApiError(429, "busy", busy % {"phone": clinic.phone}, kind="rate_limit_error")
     if not count_start(clinic, _address(request)):
         raise ApiError(429, "rate_limited", _("Too many calls were begun from here"), kind="rate_limit_error")

@@ -5,8 +5,6 @@ Only digests are stored. Time is the database's: the clocks of the processes tha
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, digest
+from sessions_app.addresses import AddressDigests
 from sessions_app.models import ClientSecret, StartCount
 
 KEY_PREFIX = "ek_"
@@ -41,6 +40,7 @@ class SpentKey:
     origin: str
     notice: Notice
     notice_at: datetime
+    by_token: bool = False  # the clinic's own program, which calls for many people from one address
 
 
 def mint(agent: Agent, *, origin: str, api_token: ApiToken | None, notice: Notice) -> tuple[str, ClientSecret]:
@@ -83,15 +83,10 @@ def live_version(agent: Agent) -> AgentVersion | None:
 def count_start(clinic: Clinic, address: str) -> bool:
     """Count a call begun from `address`; False when it has begun its share of this hour."""
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
-    key = {"clinic": clinic, "address_digest": _address_digest(address), "hour": hour}
+    key = {"clinic": clinic, "address_digest": AddressDigests.of(address).address, "hour": hour}
     StartCount.objects.bulk_create([StartCount(**key)], ignore_conflicts=True)
     counted = StartCount.objects.filter(**key, starts__lt=clinic.max_starts_per_hour)
     return counted.update(starts=F("starts") + 1) == 1
-
-
-def _address_digest(address: str) -> str:
-    # Keyed, since all addresses can be tried out.
-    return hmac.new(settings.SECRET_KEY.encode(), address.encode(), hashlib.sha256).hexdigest()
 
 
 def client_address(headers: Mapping[str, str], peer: str) -> str:

@@ -24,6 +24,7 @@ from agents_app.guardrails import rules_from
 from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Clip, KeyRefusal, normal_origin
 from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
+from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
 from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
 from sessions_app.models import CallSession, Place
@@ -116,7 +117,7 @@ def _by_token(handshake: Handshake, agent: Agent) -> SpentKey | None:
         return None
     if not count_start(agent.clinic, handshake.address):
         raise CannotBegin("rate_limited", _("Too many calls were begun from this address"), 4429)
-    return SpentKey(agent, "", Notice(), timezone.now())
+    return SpentKey(agent, "", Notice(), timezone.now(), by_token=True)
 
 
 def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
@@ -127,8 +128,10 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
     clinic = version.agent.clinic
     upstream = upstream_of(clinic, version)
     call_id = uuid4()
-    if not Place.objects.take(clinic, call_id):
-        raise CannotBegin("busy", _("All lines are taken. Please try again in a few minutes"), 1013)
+    caller = AddressDigests() if spent.by_token else AddressDigests.of(handshake.address)
+    if not Place.objects.take(version.agent, call_id, caller):
+        busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
+        raise CannotBegin("busy", busy % {"phone": clinic.phone}, 1013)
     try:
         return _begin(handshake, spent, version, upstream, call_id)
     except Exception:

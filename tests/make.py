@@ -19,7 +19,9 @@ def make_clinic(**fields: Any) -> Clinic:
     """A clinic in New York, open on weekdays from 9 to 17, unless `hours=` says otherwise."""
     hours = fields.pop("hours", [(day, "09:00", "17:00") for day in range(5)])
     n = next(_numbers)
-    clinic = Clinic.objects.create(**{"name": f"Clinic {n}", "phone": "+1 555 0100", **fields})
+    # All of a test's callers come from one address.
+    bounds = {"max_calls_per_address": 500, "max_calls_per_network": 500}
+    clinic = Clinic.objects.create(**{"name": f"Clinic {n}", "phone": "+1 555 0100", **bounds, **fields})
     for weekday, opens, closes in hours:
         ClinicHours.objects.create(clinic=clinic, weekday=weekday, opens=opens, closes=closes)
     return clinic

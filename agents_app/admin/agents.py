@@ -102,7 +102,7 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
     list_select_related = ("clinic", "live_version")
     search_fields = ("name", "public_name", "greeting")
     fieldsets = (
-        (None, {"fields": ("clinic", "name", "public_name", "live_number", "paused")}),
+        (None, {"fields": ("clinic", "name", "public_name", "live_number", "paused", "max_concurrent_calls")}),
         (_("Fixed lines"), {"fields": ("greeting", "disclosure", "goodbye", "apology")}),
         (_("Voice"), {"fields": ("language", "voice", "speed", "turn_taking")}),
         (_("Model"), {"fields": ("model", "reasoning_effort")}),

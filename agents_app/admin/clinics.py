@@ -90,7 +90,20 @@ class ClinicAdmin(ClinicScopedAdmin):
         (None, {"fields": ("name", "group", "address", "phone", "emergency_number", "website", "timezone")}),
         (_("What callers are told"), {"fields": ("policies", "arrival_note", "booking_horizon_days")}),
         (_("Consent and sound"), {"fields": ("recording_notice", "recording_enabled")}),
-        (_("Limits"), {"fields": ("max_concurrent_calls", "max_call_minutes", "max_starts_per_hour")}),
+        (
+            _("Limits"),
+            {
+                "fields": (
+                    "max_concurrent_calls",
+                    "max_calls_per_address",
+                    "max_calls_per_network",
+                    "max_starts_per_hour",
+                    "max_call_minutes",
+                    "daily_cap_usd",
+                    "monthly_cap_usd",
+                )
+            },
+        ),
         (
             _("Key for the voice service"),
             {"fields": ("voice_service", "upstream_key_state", "new_upstream_key", "forget_upstream_key")},

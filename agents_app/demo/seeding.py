@@ -67,6 +67,7 @@ def _make_clinic(pack: DemoClinic, now: datetime) -> Clinic:
         recording_enabled=pack.recording_enabled,
         recording_notice=pack.notice,
         max_concurrent_calls=CALLS_AT_ONCE,
+        max_calls_per_address=CALLS_AT_ONCE,  # everyone who tries the demo sits at one machine
         max_starts_per_hour=STARTS_PER_HOUR,
     )
     ClinicHours.objects.bulk_create(

@@ -68,8 +68,8 @@ class Agent(models.Model):
 
     data_classes = {
         DataClass.PUBLIC: (
-            "id clinic name public_name paused model voice speed reasoning_effort language turn_taking greeting "
-            "disclosure goodbye apology live_version"
+            "id clinic name public_name paused max_concurrent_calls model voice speed reasoning_effort language "
+            "turn_taking greeting disclosure goodbye apology live_version"
         )
     }
 
@@ -96,6 +96,13 @@ class Agent(models.Model):
     )
     paused = models.BooleanField(
         _("paused"), default=False, help_text=_("Takes no calls; its page shows the phone and the hours.")
+    )
+    max_concurrent_calls = models.PositiveSmallIntegerField(
+        _("calls at once"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(500)],
+        help_text=_("Empty: as many as the clinic has lines."),
     )
     model = models.ForeignKey(RealtimeModel, on_delete=models.PROTECT, verbose_name=_("model"))
     voice = models.ForeignKey(Voice, on_delete=models.PROTECT, verbose_name=_("voice"))

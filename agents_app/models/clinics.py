@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zoneinfo
+from decimal import Decimal
 from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -103,8 +104,8 @@ class Clinic(models.Model):
     data_classes = {
         DataClass.PUBLIC: (
             "id group name address phone emergency_number timezone website recording_enabled recording_notice "
-            "max_concurrent_calls max_call_minutes max_starts_per_hour booking_horizon_days arrival_note policies "
-            "voice_service"
+            "max_concurrent_calls max_calls_per_address max_calls_per_network max_call_minutes max_starts_per_hour "
+            "daily_cap_usd monthly_cap_usd booking_horizon_days arrival_note policies voice_service"
         ),
         DataClass.SECRET: "upstream_key_sealed",
     }
@@ -167,6 +168,35 @@ class Clinic(models.Model):
     )
     max_starts_per_hour = models.PositiveIntegerField(
         _("calls begun in an hour, from one address"), default=60, validators=[MinValueValidator(1)]
+    )
+    max_calls_per_address = models.PositiveSmallIntegerField(
+        _("calls at once from one address"),
+        default=3,
+        validators=[MinValueValidator(1), MaxValueValidator(500)],
+        help_text=_("A household, or an office behind one router. Programs with an API token are not bound by it."),
+    )
+    max_calls_per_network = models.PositiveSmallIntegerField(
+        _("calls at once from one network"),
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(500)],
+        help_text=_("The 256 addresses around a caller's, or the site of an IPv6 one."),
+    )
+    daily_cap_usd = models.DecimalField(
+        _("most that a day's calls may cost, US dollars"),
+        max_digits=9,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01"))],
+        help_text=_("The day is the clinic's own. Empty: no bound. Beyond it no call begins, and those under way end."),
+    )
+    monthly_cap_usd = models.DecimalField(
+        _("most that a month's calls may cost, US dollars"),
+        max_digits=9,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01"))],
     )
     voice_service = models.ForeignKey(
         VoiceService,

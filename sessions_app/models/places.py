@@ -1,4 +1,8 @@
-"""How many calls a clinic may have at once, and how many one address may begin: rows taken by conditional UPDATE."""
+"""How many calls a clinic may have at once: as a whole, by one receptionist, and from one address or network.
+
+A place is a row while its call lives. The lock on the clinic's row decides: rows are counted and added under it, so
+all of the bounds hold at once, on each database, with nothing kept anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,61 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import models
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 
 from agents_app.data_classes import DataClass
-from agents_app.models import Clinic
+from agents_app.models import Agent, Clinic
+from sessions_app.addresses import AddressDigests
 
 LEASE_SECONDS = 30
 
+NO_ADDRESS = AddressDigests()
+
 
 class PlaceQuerySet(models.QuerySet["Place"]):
-    def free(self, clinic: Clinic) -> models.QuerySet[Place]:
-        """Return the places of `clinic` that nobody holds, by the database's clock."""
-        open_to_all = Q(lease_until=None) | Q(lease_until__lt=Now())
-        return self.filter(open_to_all, clinic=clinic, n__lt=clinic.max_concurrent_calls)
+    def any_free(self, agent: Agent, caller: AddressDigests = NO_ADDRESS) -> bool:
+        """Whether a call to `agent` could begin now. It takes nothing, and another may be faster."""
+        clinic = agent.clinic
+        held = self.filter(clinic=clinic, lease_until__gt=Now()).aggregate(
+            clinic=Count("pk"),
+            agent=Count("pk", filter=Q(agent=agent)),
+            address=Count("pk", filter=Q(address_digest=caller.address)),
+            network=Count("pk", filter=Q(network_digest=caller.network)),
+        )
+        return (
+            held["clinic"] < clinic.max_concurrent_calls
+            and (agent.max_concurrent_calls is None or held["agent"] < agent.max_concurrent_calls)
+            and (not caller.address or held["address"] < clinic.max_calls_per_address)
+            and (not caller.network or held["network"] < clinic.max_calls_per_network)
+        )
 
-    def any_free(self, clinic: Clinic) -> bool:
-        self._make(clinic)
-        return self.free(clinic).exists()
-
-    def take(self, clinic: Clinic, call_id: UUID) -> bool:
-        """Take a place for the call, or return False when all are taken. Each place has one taker."""
-        self._make(clinic)
-        for n in self.free(clinic).values_list("n", flat=True):
-            taken = self.free(clinic).filter(n=n).update(call_id=call_id, lease_until=_lease())
-            if taken:
-                return True
-        return False
+    def take(self, agent: Agent, call_id: UUID, caller: AddressDigests = NO_ADDRESS) -> bool:
+        """Take a place for the call, or return False when any of the bounds is reached. Exact, whoever else takes."""
+        if not self.any_free(agent, caller):  # most of a flood is refused without waiting for the lock
+            return False
+        with transaction.atomic():
+            # Rows that name the clinic may be added meanwhile. SQLite has one writer at a time anyway.
+            agent.clinic = Clinic.objects.select_for_update(no_key=True).get(pk=agent.clinic_id)
+            if not self.any_free(agent, caller):
+                return False
+            self.filter(clinic=agent.clinic, lease_until__lte=Now()).delete()
+            self.create(
+                call_id=call_id,
+                clinic=agent.clinic,
+                agent=agent,
+                address_digest=caller.address,
+                network_digest=caller.network,
+                lease_until=_lease(),
+            )
+        return True
 
     def renew(self, call_ids: Iterable[UUID]) -> int:
         return self.filter(call_id__in=call_ids).update(lease_until=_lease())
 
     def release(self, call_id: UUID) -> int:
-        return self.filter(call_id=call_id).update(call_id=None, lease_until=None)
-
-    def _make(self, clinic: Clinic) -> None:
-        missing = clinic.max_concurrent_calls - self.filter(clinic=clinic).count()
-        if missing > 0:
-            rows = [Place(clinic=clinic, n=n) for n in range(clinic.max_concurrent_calls)]
-            self.bulk_create(rows, ignore_conflicts=True)
+        return self.filter(call_id=call_id).delete()[0]
 
 
 def _lease() -> models.Expression:
@@ -53,22 +72,24 @@ def _lease() -> models.Expression:
 
 
 class Place(models.Model):
-    """Place `n` of a clinic. Taken while its lease runs; a holder that dies gives it back by saying nothing."""
+    """The place of one call. A holder that dies gives it back by saying nothing."""
 
-    data_classes = {DataClass.PUBLIC: "id clinic n call_id lease_until"}
+    data_classes = {
+        DataClass.PUBLIC: "id clinic agent call_id lease_until",
+        DataClass.PERSONAL: "address_digest network_digest",
+    }
 
     clinic = models.ForeignKey(Clinic, on_delete=models.CASCADE, related_name="+")
-    n = models.PositiveSmallIntegerField()
-    call_id = models.UUIDField(null=True, db_index=True)
-    lease_until = models.DateTimeField(null=True)
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="+")
+    call_id = models.UUIDField(unique=True)
+    address_digest = models.CharField(max_length=64, blank=True)
+    network_digest = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField()
 
     objects = PlaceQuerySet.as_manager()
 
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("clinic", "n"), name="place_once_a_clinic"),)
-
     def __str__(self) -> str:
-        return f"{self.clinic_id}:{self.n}"
+        return f"{self.call_id}"
 
 
 class StartCount(models.Model):

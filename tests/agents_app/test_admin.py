@@ -59,6 +59,7 @@ def clinic_form(clinic: Clinic, **changed: Any) -> dict[str, Any]:
     fields = [
         "name", "address", "phone", "emergency_number", "website", "timezone", "policies", "arrival_note",
         "booking_horizon_days", "recording_notice", "max_concurrent_calls", "max_call_minutes", "max_starts_per_hour",
+        "max_calls_per_address", "max_calls_per_network",
     ]  # fmt: skip
     empty = {f"{prefix}-{kind}_FORMS": "0" for prefix in ("hours", "origins") for kind in ("TOTAL", "INITIAL")}
     return {name: getattr(clinic, name) for name in fields} | empty | changed

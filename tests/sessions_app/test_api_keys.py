@@ -261,7 +261,7 @@ def test_paused_agent_takes_no_calls():
 def test_no_key_is_given_while_all_places_are_taken():
     agent = live_agent(public_name="lexi")
     for number in range(agent.clinic.max_concurrent_calls):
-        assert Place.objects.take(agent.clinic, UUID(int=number))
+        assert Place.objects.take(agent, UUID(int=number))
 
     assert error_of(ask()) == (429, "busy", None)
     assert StartCount.objects.count() == 0

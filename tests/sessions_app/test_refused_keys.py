@@ -53,7 +53,7 @@ async def calls(server: Server, agent: Agent, token: str) -> str:
 
 async def all_ended(agent: Agent) -> list[str]:
     ended = CallSession.objects.filter(version__agent=agent, state="ended")
-    await eventually(lambda: Place.objects.exclude(call_id=None).count(), lambda taken: not taken)
+    await eventually(lambda: Place.objects.count(), lambda taken: not taken)
     return await in_thread(lambda: list(ended.values_list("error_code", flat=True)))
 
 
