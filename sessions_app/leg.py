@@ -1,4 +1,8 @@
-"""A way out with its own order and bound: what is put is sent by one task, in order; what overflows ends the leg."""
+"""A way out with its own order and bounds: what is put is sent by one task, in order.
+
+Sound that has waited too long is worth nothing: beyond its bound the oldest is dropped, and the rest keeps its order.
+Anything else that overflows ends the leg.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,18 @@ class LegClosed(Exception):
 class Leg:
     """`put` never waits and may be called from any callback of the loop; `run` sends until `finish`."""
 
-    def __init__(self, send: Callable[[str], Awaitable[None]], *, max_bytes: int = MAX_QUEUED_BYTES) -> None:
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        *,
+        max_bytes: int = MAX_QUEUED_BYTES,
+        max_sound_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
         self._send = send
-        self._max_bytes = max_bytes
-        self._queued: deque[str] = deque()
+        self._max_bytes, self._max_sound_bytes = max_bytes, max_sound_bytes
+        self._queued: deque[tuple[str, int]] = deque()  # each with how many bytes of sound it holds
         self._bytes = 0
+        self.sound_bytes = 0  # that wait
         self._ready = asyncio.Event()
         self.finished = False
         self.overflowed = False
@@ -29,12 +40,34 @@ class Leg:
         """Send this after all that was put before. A leg that cannot keep up is finished: see `overflowed`."""
         if self.finished:
             return
+        self._queue(text, 0)
+
+    def put_sound(self, text: str, sound_bytes: int) -> int:
+        """Send this frame of so many bytes of sound. Return how many bytes of older sound were dropped for it."""
+        if self.finished:
+            return 0
+        dropped = 0
+        while self.sound_bytes + sound_bytes > self._max_sound_bytes and self.sound_bytes:
+            dropped += self._drop_oldest_sound()
+        self._queue(text, sound_bytes)
+        return dropped
+
+    def _drop_oldest_sound(self) -> int:
+        place = next(place for place, (_, sound) in enumerate(self._queued) if sound)
+        text, sound = self._queued[place]
+        del self._queued[place]
+        self._bytes -= len(text)
+        self.sound_bytes -= sound
+        return sound
+
+    def _queue(self, text: str, sound_bytes: int) -> None:
         if self._bytes + len(text) > self._max_bytes:
             self.overflowed = True
             self.finish()
             return
-        self._queued.append(text)
+        self._queued.append((text, sound_bytes))
         self._bytes += len(text)
+        self.sound_bytes += sound_bytes
         self._ready.set()
 
     def finish(self) -> None:
@@ -47,8 +80,9 @@ class Leg:
             while self._queued:
                 if self.overflowed:
                     return
-                text = self._queued.popleft()
+                text, sound_bytes = self._queued.popleft()
                 self._bytes -= len(text)
+                self.sound_bytes -= sound_bytes
                 await self._send(text)
             if self.finished:
                 return
@@ -57,6 +91,6 @@ class Leg:
 
     def drain(self) -> list[str]:
         """Return what waits, and keep nothing of it: another leg takes over."""
-        queued, self._bytes = list(self._queued), 0
+        queued, self._bytes, self.sound_bytes = [text for text, _ in self._queued], 0, 0
         self._queued.clear()
         return queued

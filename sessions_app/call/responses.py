@@ -14,6 +14,7 @@ from typing import Any
 from sessions_app.dialect.said import REQUEST_KEY
 
 MAX_WAITING = 8  # requests of the caller's
+MAX_CANCELS, CANCELS_WITHIN_MS = 5, 1000  # upstream; beyond it a reply only falls silent
 
 
 class Purpose(StrEnum):
@@ -50,6 +51,8 @@ class Responses:
         self._begun: set[str] = set()
         self.hidden: set[str] = set()  # the caller hears and reads nothing of these
         self.stopped: set[str] = set()  # nothing new of these, but how they end
+        self._cancelled: str | None = None
+        self._cancels: deque[int] = deque(maxlen=MAX_CANCELS)  # when
         self._asked: Request | None = None
         self._waiting: deque[Request] = deque()
         self._held = False  # the caller is speaking: what it says comes first
@@ -102,6 +105,16 @@ class Responses:
         # Whatever begins now has the tool outputs before it: an answer that still waits would say it twice.
         self._waiting = deque(r for r in self._waiting if r.purpose is not Purpose.ANSWER)
         return self.purpose
+
+    def stop(self, response_id: str, at: int) -> bool:
+        """Let nothing new of a response out. Return whether to cancel it upstream: once, and in a storm not at all."""
+        self.stopped.add(response_id)
+        storm = len(self._cancels) == MAX_CANCELS and at - self._cancels[0] < CANCELS_WITHIN_MS
+        if response_id == self._cancelled or storm:
+            return False
+        self._cancelled = response_id
+        self._cancels.append(at)
+        return True
 
     def done(self, response_id: str) -> list[Request]:
         """Take note of a response that ended, and return the request whose turn it is."""

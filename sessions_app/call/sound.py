@@ -48,7 +48,7 @@ class CallerSound:
         # The service never counts it: what follows stands that much earlier in its count, and is spoken when it was.
         kept = [start for start in self._starts if start[0] < begins]
         later = [(given - length, began) for given, began in self._starts if given > ends]
-        self._starts = [*kept, (begins, resumed), *later]
+        self._starts = [*kept, (begins, resumed), *later][-MAX_GAPS:]
         self._given_ms -= length
         return round(length)
 

@@ -31,9 +31,9 @@ def stop_reply(state: CallState, at: int) -> list[Effect]:
     response_id = state.responses.active_id
     effects: list[Effect] = []
     if response_id is not None:
-        state.responses.stopped.add(response_id)
         state.outbox.silence(response_id)
-        effects += state.to_model({"type": "response.cancel", "response_id": response_id}, at)
+        if state.responses.stop(response_id, at):
+            effects += state.to_model({"type": "response.cancel", "response_id": response_id}, at)
     return effects + interrupt(state, at)
 
 
