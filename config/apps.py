@@ -11,6 +11,7 @@ class InstallationConfig(AppConfig):
 
     def ready(self) -> None:
         # The checks ask models, which exist only from now on.
-        from config import checks
+        from config import checks, migrating
 
         checks.register_checks()
+        migrating.register_limits(self.apps.get_app_config("sessions_app"))

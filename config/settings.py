@@ -117,6 +117,29 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
     # A file, since the call's threads each hold a connection of their own.
     DATABASES["default"]["TEST"] = {"NAME": str(_database_path.with_name(f"test_{_database_path.name}"))}
+else:
+    # What is bounded here is a fault of ours or the server's: a tool has its own, shorter limit.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,  # seconds
+        "tcp_user_timeout": 10_000,  # ms that a server's machine may leave what was sent unacknowledged
+        "keepalives_idle": 10,  # seconds, as is the next
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # ms; a migration sets its own: see config/migrating.py.
+        "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000",
+        # A hop to a thread costs a query, not a connection. 16 threads run tools; the rest is for the loop's own and
+        # for pages. The recorder's connection is beside the pool.
+        "pool": {
+            "min_size": 1,
+            "max_size": 32,
+            "timeout": 5,  # seconds that a hop waits for a free connection
+            "max_idle": 300,  # seconds, after which those beyond `min_size` are closed
+            "reconnect_timeout": 3,  # seconds, then whoever asks next tries again: the default's pauses grow to minutes
+        },
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
+    # Asked before each hop, about 0.1 ms: the first hops after a restart of the server get new connections.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 REDIS_URL: str = _read("REDIS_URL", str, default="")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
@@ -232,4 +255,6 @@ LOGGING = {
     "formatters": {"plain": {"format": "{levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "INFO"},
+    # It tells each try to connect, over several lines; whoever asked for a connection is told too.
+    "loggers": {"psycopg.pool": {"level": "CRITICAL"}},
 }
