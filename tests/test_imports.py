@@ -27,7 +27,8 @@ LAYERS = {
     "rows": "sessions_app.addresses sessions_app.models",
     "shells": """
         sessions_app.client_secrets sessions_app.demo_calls sessions_app.encoding sessions_app.leg
-        sessions_app.realtime sessions_app.recorder sessions_app.recording sessions_app.review sessions_app.standin
+        sessions_app.realtime sessions_app.recorder sessions_app.recording sessions_app.resuming sessions_app.review
+        sessions_app.standin
         sessions_app.threads sessions_app.tool_gateway
         """,
     "one call": "sessions_app.bridge sessions_app.opening sessions_app.refused_keys sessions_app.tasks",

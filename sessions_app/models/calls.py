@@ -43,9 +43,10 @@ class CallSession(models.Model):
         DataClass.PUBLIC: (
             "id reference clinic version state state_history started_at ended_at duration_ms end_reason error_code "
             "outcome channel recording_kept notice_sha256 notice_answer notice_at usage counters cost_microusd owner "
-            "lease_until reviewed_at reviewed_by"
+            "epoch lease_until resume_until reviewed_at reviewed_by"
         ),
         DataClass.PERSONAL: "origin",
+        DataClass.SECRET: "resume_digest resume_spent",
     }
 
     class State(models.TextChoices):
@@ -105,7 +106,12 @@ class CallSession(models.Model):
     counters = models.JSONField(default=dict)  # events that are counted, not stored: audio, deltas
     cost_microusd = models.PositiveBigIntegerField(_("cost"), null=True)
     owner = models.CharField(max_length=64, blank=True)  # the process that carries the call
+    epoch = models.PositiveIntegerField(default=1)  # how often a caller came to it: who knows the number carries it
     lease_until = models.DateTimeField(null=True)
+    # Tokens of the caller's way back: the one it has been told, and the one before until it says that it got this one.
+    resume_digest = models.CharField(max_length=64, blank=True)
+    resume_spent = models.CharField(max_length=64, blank=True)
+    resume_until = models.DateTimeField(null=True)  # None while the caller is there
     reviewed_at = models.DateTimeField(_("reviewed"), null=True)
     reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     patients: models.ManyToManyField[Patient, CallPatient] = models.ManyToManyField(
