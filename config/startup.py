@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.checks import ERROR, run_checks
 from django.db import DatabaseError, connections
+
+from agents_app.data_keys import note_current_key
 
 
 def refuse_wrong_installation() -> None:
@@ -24,6 +27,9 @@ def refuse_wrong_installation() -> None:
 def _errors() -> list[str]:
     try:
         messages = run_checks(include_deployment_checks=True, databases=list(connections))
+        if not any(message.is_serious(ERROR) for message in messages):
+            with suppress(DatabaseError):  # not migrated yet, so nothing will be sealed
+                note_current_key()
     except DatabaseError:
         return ["the database that DATABASE_URL names cannot be reached."]
     finally:

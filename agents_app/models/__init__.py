@@ -15,6 +15,7 @@ from agents_app.models.clinics import (
     new_token,
     normal_origin,
 )
+from agents_app.models.data_keys import DataKey
 from agents_app.models.services import KeyRefusal, VoiceService, key_headers
 from agents_app.models.versions import AgentVersion, Clip, canonical_json
 
@@ -27,6 +28,7 @@ __all__ = [
     "ClinicHours",
     "ClinicOrigin",
     "Clip",
+    "DataKey",
     "Guardrail",
     "Instruction",
     "KeyRefusal",
