@@ -7,7 +7,7 @@ effects. It never awaits, never queries and reads no clock. Times inside are who
 from __future__ import annotations
 
 from sessions_app import events
-from sessions_app.call import caller_side, ending, model_side, tool_side, turns, upstream
+from sessions_app.call import caller_side, ending, model_side, tool_side, turns, upstream, waiting
 from sessions_app.call.brief import CallBrief
 from sessions_app.call.function_calls import ToolResult
 from sessions_app.call.state import CallState
@@ -91,6 +91,14 @@ class Call:
         at = self._at(now)
         return tool_side.tool_done(self._state, call_id, result, at) + ending.finished(self._state, at)
 
+    def wrap_up(self, *, now: float) -> list[Effect]:
+        """The process is about to stop: say goodbye, and end so that the caller's page may call again."""
+        at, state = self._at(now), self._state
+        if state.ending or state.life.goodbye_by is not None:
+            return []
+        said = ending.say_goodbye(state, "interrupted", at, code=ending.CLOSE_RESTART)
+        return said + ending.finished(state, at)
+
     def stop(self, reason: str, *, now: float) -> list[Effect]:
         """End now: the process must, or something in it failed."""
         self._state.life.reason = self._state.life.reason or reason
@@ -107,13 +115,14 @@ class Call:
         if state.life.retry_at is not None and at >= state.life.retry_at:
             effects += upstream.retry(state, at)
         effects += upstream.watch(state, at)
-        if at >= state.life.deadline and not state.ending:
-            effects += ending.time_is_up(state, at)
+        effects += waiting.speak_up(state, at)
+        effects += ending.by_the_clock(state, at)
         return effects + ending.finished(state, at)
 
     def next_tick(self) -> float | None:
         """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
-        times = (ending.next_tick(self._state), upstream.watch_until(self._state))
+        state = self._state
+        times = (ending.next_tick(state), upstream.watch_until(state), waiting.speaks_up_at(state))
         at = min((time for time in times if time is not None), default=None)
         return None if at is None else self._started + at / 1000
 

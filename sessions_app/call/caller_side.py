@@ -23,6 +23,8 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     if isinstance(event, said.Append):
         return _append(state, event, at)
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
+    if not isinstance(event, said.Playback | said.Retrieve | said.Truncate):
+        state.stirred(at, caller=True)
     if state.ending:
         return effects
     if not state.link.ready and not _at_once(state, event):

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from sessions_app.call import tool_side, turns
+from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
 from sessions_app.effects import CallEnded, Effect, HangUp, LeaveTask, Record
 
 MAX_FAREWELL_MS = 15_000  # for last words to be heard
+GOODBYE_WAIT_MS = 5000  # for the model to have said them
+FAREWELL_BEFORE_MS = 10_000  # the longest call ends: its goodbye begins this long before, or after nine tenths of it
 TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
 MAX_FAILED_RESPONSES = 3  # one after the other: the third ends the call
 
 CLOSE_ENDED = 1000
 CLOSE_INTERNAL = 1011
 CLOSE_RESTART = 1012
+CLOSE_IDLE = 4408
 CLOSE_UPSTREAM_GONE = 4500
 
 
@@ -93,13 +97,40 @@ def caller_left(state: CallState, at: int, *, ended: bool) -> list[Effect]:
 
 
 def after_goodbye(state: CallState, at: int) -> list[Effect]:
-    return hang_up_after(state, "goodbye", at)
+    """The model has said goodbye: it is heard to its end, and then the call is over."""
+    asked = state.life.goodbye_by is not None
+    reason, code = (state.life.reason, state.life.code) if asked else ("goodbye", CLOSE_ENDED)
+    return hang_up_after(state, reason, at, code=code)
 
 
-def time_is_up(state: CallState, at: int) -> list[Effect]:
+def say_goodbye(state: CallState, reason: str, at: int, *, code: int = CLOSE_ENDED) -> list[Effect]:
+    """End with the goodbye, spoken by its clip, else by the model. A model that does not say it is not waited for."""
     effects = turns.stop_reply(state, at)
-    effects += hang_up_after(state, "time_limit", at)
-    return effects + turns.say_line(state, "goodbye", at)
+    spoken = turns.has_sound(state, "goodbye") or "audio" not in state.floor.modalities
+    if spoken or state.life.goodbye_by is not None or not state.link.ready:
+        effects += hang_up_after(state, reason, at, code=code)
+        return effects + turns.say_line(state, "goodbye", at)
+    state.responses.drop()
+    state.life.goodbye_by, state.life.reason, state.life.code = at + GOODBYE_WAIT_MS, reason, code
+    return effects + state.say_exactly(Purpose.GOODBYE, state.brief.lines.goodbye, at)
+
+
+def farewell_at(state: CallState) -> int:
+    """Return when the goodbye of the longest call begins."""
+    return state.life.deadline - min(FAREWELL_BEFORE_MS, state.brief.max_call_ms // 10)
+
+
+def by_the_clock(state: CallState, at: int) -> list[Effect]:
+    """Say the goodbye of the longest call in time, and end at its limit whatever is being said."""
+    life = state.life
+    if life.goodbye_by is not None and at >= life.goodbye_by and not state.ending:
+        return say_goodbye(state, life.reason, at, code=life.code)
+    if at >= life.deadline and life.state != "ended":
+        life.reason = life.reason or "time_limit"
+        return close(state, at)
+    if at >= farewell_at(state) and not state.ending and life.goodbye_by is None:
+        return say_goodbye(state, "time_limit", at)
+    return []
 
 
 def finished(state: CallState, at: int) -> list[Effect]:
@@ -162,7 +193,8 @@ def next_tick(state: CallState) -> int | None:
     held = state.functions.held
     times: list[int | None] = [
         state.outbox.next_due(),
-        state.life.deadline if not state.ending else None,
+        state.life.deadline if state.life.state != "ended" else None,
+        *([] if state.ending else [state.life.goodbye_by or farewell_at(state)]),
         state.life.retry_at,
         state.life.hang_up_at if state.life.state == "ending" else None,
         tool_side.recap_ends_at(state),

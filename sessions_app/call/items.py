@@ -14,11 +14,11 @@ from sessions_app.events import ItemBody
 SPOKEN_CHARS_A_SECOND = 15  # of English, at the usual speed
 
 
-def take_up(state: CallState, item: ItemBody, at: int) -> list[Effect]:
+def take_up(state: CallState, item: ItemBody, at: int, *, previous_id: str | None = None) -> list[Effect]:
     """Take an item up in the transcript, once, and show it to the caller when it is talk."""
     previous = state.transcript.last_shown
     response_id = state.responses.active_id or "" if item.role == "assistant" else ""
-    fact = state.transcript.add(item, at=at, response_id=response_id)
+    fact = state.transcript.add(item, at=at, response_id=response_id, previous_id=previous_id)
     if fact is None:
         return []
     if fact.speaker == "agent":
@@ -46,10 +46,10 @@ def _unheard(state: CallState, item_id: str) -> list[Effect]:
 def agent_said(state: CallState, item_id: str, words: str, at: int) -> list[Effect]:
     """The words of a reply are known, as far as it was generated."""
     entry = state.transcript.get(item_id)
-    if entry is None or not words or words == entry.fact.text:
+    if not words or (entry is not None and words == entry.fact.text):
         return []
     changes: dict[str, Any] = {"text": words}
-    if entry.truncated_ms is not None:
+    if entry is not None and entry.truncated_ms is not None:
         audio_ms = turns.audio_ms(state, entry)
         changes["heard_chars"] = heard_chars(words, heard_ms=entry.truncated_ms, audio_ms=audio_ms)
     return state.save(*state.transcript.change(item_id, **changes))

@@ -8,7 +8,7 @@ from typing import Any
 from sessions_app import events
 from sessions_app.call import ending, items, tool_side, turns, upstream
 from sessions_app.call.link import LinkState
-from sessions_app.call.responses import Purpose
+from sessions_app.call.responses import MAX_OVERTAKEN, Purpose
 from sessions_app.call.state import CallState, Sent
 from sessions_app.dialect.heard import as_heard
 from sessions_app.effects import Effect
@@ -123,6 +123,7 @@ def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
 def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> list[Effect]:
     state.floor.speaking = event.item_id
     state.link.owed_since = None  # what was owed is answered together with this
+    state.stirred(at, caller=True)
     state.responses.hold()
     began = state.sound.at(event.audio_start_ms, at)
     state.transcript.speech_began(event.item_id, began)
@@ -135,17 +136,21 @@ def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> l
 def _speech_stopped(state: CallState, event: events.SpeechStopped, at: int) -> list[Effect]:
     state.floor.speaking = None
     state.floor.turn_ended_at = at
+    state.stirred(at, caller=True)
     state.transcript.speech_ended(event.item_id, state.sound.at(event.audio_end_ms, at))
     return _pass_on(state, event, at)
 
 
 def _committed(state: CallState, event: events.Committed, at: int) -> list[Effect]:
     state.floor.speaking, state.floor.turn_ended_at = None, at
+    state.stirred(at, caller=True)
     state.functions.new_turn()
     if not state.floor.hands_free:  # with push-to-talk nothing told when it began
         tool_side.recap_heard(state, at)
         state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
         state.floor.pressed_at = None
+    elif state.link.ahead:
+        state.link.ahead = False  # its answer overtook it
     elif state.link.owed_since is None:
         state.link.owed_since = at
     return _pass_on(state, event, at) + state.send(state.responses.release(), at)
@@ -157,21 +162,26 @@ def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
 
 
 def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effect]:
-    return items.take_up(state, event.item, at) + upstream.seeded(state, event.item.id, at)
+    taken = items.take_up(state, event.item, at, previous_id=event.previous_item_id)
+    return taken + upstream.seeded(state, event.item.id, at)
 
 
 def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect]:
     entry = state.transcript.get(event.item.id)
     if event.item.type == "function_call":
         return _function_call(state, event.item, at)
+    effects: list[Effect] = []
+    if entry is None and event.item.role in ("user", "assistant"):  # it overtook its own beginning
+        effects = items.take_up(state, event.item, at, previous_id=event.previous_item_id)
+        entry = state.transcript.get(event.item.id)
     if entry is None or entry.done:
-        return []
+        return effects
     entry.done = True
     shown = as_heard(event)
     agent = entry.fact.speaker == "agent"
     told = shown is not None and entry.fact.response_id not in state.responses.hidden
     previous = {"previous_item_id": entry.previous}
-    effects = state.tell({**(shown or {}), **previous}, at, in_order=agent) if told else []
+    effects += state.tell({**(shown or {}), **previous}, at, in_order=agent) if told else []
     return effects + (items.agent_said(state, event.item.id, event.item.words, at) if agent else [])
 
 
@@ -205,8 +215,19 @@ def _transcription_failed(state: CallState, event: events.TranscriptionFailed, a
 
 def _response_created(state: CallState, event: events.ResponseCreated, at: int) -> list[Effect]:
     response = event.response
+    if state.responses.knows(response.id):
+        return []
+    ahead = state.link.owed_since is None and not state.responses.asked
     purpose = state.responses.created(response.id, response.metadata)
+    state.link.ahead = ahead
     state.link.owed_since = state.life.retry_at = state.owed = None
+    ended = state.responses.overtaken.pop(response.id, None)
+    begun = _begun(state, event, purpose, at)
+    return begun + (_response_done(state, ended, at) if ended is not None else [])
+
+
+def _begun(state: CallState, event: events.ResponseCreated, purpose: Purpose, at: int) -> list[Effect]:
+    response = event.response
     if turns.answers_alarm(state) or (state.ending and purpose is not Purpose.GOODBYE):
         state.responses.hidden.add(response.id)
         state.outbox.silence(response.id)
@@ -219,8 +240,13 @@ def _response_created(state: CallState, event: events.ResponseCreated, at: int) 
 
 def _response_done(state: CallState, event: events.ResponseDone, at: int) -> list[Effect]:
     response = event.response
-    if not state.responses.knows(response.id):
-        return []  # out of band, or never begun
+    if state.responses.over(response.id):
+        return []
+    if not state.responses.knows(response.id):  # it overtook its own beginning, or never begins
+        if len(state.responses.overtaken) < MAX_OVERTAKEN:
+            state.responses.overtaken[response.id] = event
+        return []
+    state.stirred(at)
     purpose = state.responses.purpose if response.id == state.responses.active_id else None
     state.tally.spend(response.usage)
     effects: list[Effect] = []
@@ -228,6 +254,9 @@ def _response_done(state: CallState, event: events.ResponseDone, at: int) -> lis
         for item in response.output:
             if item.type == "function_call":  # one that its own item.done did not bring
                 effects += _function_call(state, item, at) if item.call_id not in state.functions.calls else []
+    for item in response.output:
+        if item.type == "message":
+            effects += state.save(*state.transcript.change(item.id, response_id=response.id))
     effects += _output(state, event, at)
     requests = state.responses.done(response.id)
     if response.status == "failed" or _cut_short(response):
@@ -267,7 +296,7 @@ def _failed(state: CallState, event: events.ResponseDone, purpose: Purpose | Non
     if state.life.failures >= ending.MAX_FAILED_RESPONSES:
         return ending.fail(state, "upstream", code, at)
     state.owed = purpose
-    told = turns.say_line(state, "one_moment", at)
+    told = turns.say_fixed(state, "one_moment", state.brief.lines.one_moment, at)  # the model cannot just now
     if state.life.failures == ending.MAX_FAILED_RESPONSES - 1:
         return told + upstream.renew(state, code, at)
     state.life.retry_at = at + (RATE_LIMIT_WAIT_MS if code == "rate_limit_exceeded" else 0)

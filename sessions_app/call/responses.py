@@ -12,8 +12,10 @@ from enum import StrEnum
 from typing import Any
 
 from sessions_app.dialect.said import REQUEST_KEY
+from sessions_app.events import ResponseDone
 
 MAX_WAITING = 8  # requests of the caller's
+MAX_OVERTAKEN = 8
 MAX_CANCELS, CANCELS_WITHIN_MS = 5, 1000  # upstream; beyond it a reply only falls silent
 
 
@@ -23,6 +25,7 @@ class Purpose(StrEnum):
     CALLER = "caller"  # the caller asked for it
     RECAP = "recap"
     GOODBYE = "goodbye"
+    LINE = "line"  # a fixed line that has no sound of its own
     AUTOMATIC = "automatic"  # begun by the service after speech
 
 
@@ -49,6 +52,8 @@ class Responses:
         self.active_id: str | None = None
         self.purpose: Purpose | None = None  # of the active response
         self._begun: set[str] = set()
+        self._over: set[str] = set()
+        self.overtaken: dict[str, ResponseDone] = {}  # ends that came before their beginnings
         self.hidden: set[str] = set()  # the caller hears and reads nothing of these
         self.stopped: set[str] = set()  # nothing new of these, but how they end
         self._cancelled: str | None = None
@@ -118,6 +123,7 @@ class Responses:
 
     def done(self, response_id: str) -> list[Request]:
         """Take note of a response that ended, and return the request whose turn it is."""
+        self._over.add(response_id)
         if response_id == self.active_id:
             self.active_id, self.purpose = None, None
         return self._next()
@@ -138,6 +144,9 @@ class Responses:
 
     def knows(self, response_id: str) -> bool:
         return response_id in self._begun
+
+    def over(self, response_id: str) -> bool:
+        return response_id in self._over
 
     @property
     def asked(self) -> bool:

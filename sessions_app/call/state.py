@@ -47,17 +47,28 @@ class Floor:
 
 
 @dataclass
+class Quiet:
+    """What has been done about silence."""
+
+    stirred_at: int = 0  # somebody said or did something last
+    filled_at: int = -1  # the caller was last asked to wait
+    nudges: int = 0  # how often the caller was asked whether it is there, in vain
+    warned: bool = False  # that the longest call is about to end
+
+
+@dataclass
 class Life:
     """Where the call is between its first and its last moment."""
 
     state: str = "connecting"
-    deadline: int = 0  # the longest call ends here
+    deadline: int = 0  # the longest call ends here, whatever is being said
     early: list[Any] = field(default_factory=list)  # what the caller said before the model was ready
     reason: str = ""
     error_code: str = ""
     code: int = 1000
     hang_up_at: int | None = None  # at the latest
     caller_gone: bool = False
+    goodbye_by: int | None = None  # the model was asked for last words, and is waited for until then
     opened: bool = False  # the caller's leg was there
     greeted: bool = False  # the greeting was asked for
     failures: int = 0  # responses that failed, one after the other
@@ -88,6 +99,7 @@ class CallState:
         self.sent: OrderedDict[str, Sent] = OrderedDict()  # by event id, the newest ones
         self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
         self.link = Link()
+        self.quiet = Quiet()
         self.owed: Purpose | None = None  # what a new session has to say first
         self.lost_words = False  # the caller's, in a session that was lost
         self.notes: list[tuple[int, str]] = []  # what the model was told by us, and after which item
@@ -155,6 +167,12 @@ class CallState:
         if requests:
             self.link.owed_since = at
         return [effect for request in requests for effect in self.to_model(request.as_event(), at)]
+
+    def stirred(self, at: int, *, caller: bool = False) -> None:
+        """Somebody said or did something: silence begins anew."""
+        self.quiet.stirred_at = at
+        if caller:
+            self.quiet.nudges = 0
 
     def note_to_model(self, text: str, at: int) -> list[Effect]:
         """Tell the model something of ours. It stands in each later session too."""

@@ -76,6 +76,7 @@ def tool_done(state: CallState, call_id: str, result: ToolResult, at: int) -> li
     call = state.functions.calls.get(call_id)
     if call is None or call_id not in state.functions.waiting:
         return []
+    state.stirred(at)
     if result.patient_id is not None:
         state.functions.patient_id = result.patient_id
     effects = state.tell_own({"type": "frontdesk.tool", "status": "done", "label": ""}, at)

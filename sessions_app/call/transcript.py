@@ -1,6 +1,7 @@
 """Who said what, in the order in which the conversation took it up. Pure.
 
-Order is that of `conversation.item.added`: transcripts of speech come late, and in any order.
+Order is that in which each item names the one before it, else that of `conversation.item.added`. What is known of an
+item before it is taken up is kept for it: events may come in any order.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from sessions_app.effects import ItemSaved
 from sessions_app.events import ItemBody, Part
 
 MAX_ITEMS = 2000  # of one call; more are not kept apart
+MAX_AWAITED = 64  # items of which something is known, and that are not there yet
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Transcript:
         self._begun: dict[str, int] = {}  # speech that has begun and is no item yet: when
         self._ended: dict[str, int] = {}  # speech that has ended: when
         self._written: dict[str, tuple[str, str]] = {}  # our own messages: text and source
+        self._known: dict[str, dict[str, object]] = {}  # what is known of items that are not there yet
+        self._positions: dict[str, int] = {}  # by upstream's ids, those of items still to come too
         self.position = 0
         self.last_shown: str | None = None
         self.newest_caller_item: str | None = None
@@ -72,11 +76,13 @@ class Transcript:
         self._begun[item_id] = at
         self.newest_caller_item = item_id
 
-    def add(self, body: ItemBody, *, at: int, response_id: str = "") -> ItemSaved | None:
+    def add(
+        self, body: ItemBody, *, at: int, response_id: str = "", previous_id: str | None = None
+    ) -> ItemSaved | None:
         """Take an item up in its order. None for what is no talk, and for what has been taken up before."""
         if body.id in self._entries or len(self._entries) >= MAX_ITEMS:
             return None
-        self.position += 1
+        position = self._place(body.id, previous_id)
         if body.type != "message" or body.role not in ("user", "assistant"):
             return None
         spoken = body.role == "user" and any(part.type == "input_audio" for part in body.content)
@@ -84,7 +90,7 @@ class Transcript:
         started_ms, ended_ms = self._begun.get(body.id, at), self._ended.get(body.id)
         fact = ItemSaved(
             item_id=body.id,
-            position=self.position,
+            position=position,
             speaker="caller" if body.role == "user" else "agent",
             source=source,
             text=text,
@@ -94,12 +100,21 @@ class Transcript:
             audio_ms=ended_ms - started_ms if ended_ms is not None else 0,
             response_id=response_id,
         )
+        fact = replace(fact, **self._known.pop(body.id, {}))  # type: ignore[arg-type]  # as in change
         self._entries[body.id] = Entry(fact, body, previous=self.last_shown)
         self.last_shown = body.id
         self._forget(body.id)
         if fact.speaker == "caller":
             self.newest_caller_item = body.id
         return fact
+
+    def _place(self, item_id: str, previous_id: str | None) -> int:
+        """Return an item's position: after the one before it, for which a position is kept when it is still to come."""
+        for one in (previous_id, item_id):
+            if one and one not in self._positions:
+                self.position += 1
+                self._positions[one] = self.position
+        return self._positions[item_id]
 
     def _forget(self, item_id: str) -> None:
         """What was known of an item before it was taken up stands in it now."""
@@ -129,9 +144,12 @@ class Transcript:
         return self._entries.get(item_id)
 
     def change(self, item_id: str, **changes: object) -> list[ItemSaved]:
-        """Return the item's new fact, or nothing when it is unknown or the change is none."""
+        """Return the item's new fact, or nothing when the change is none. One that is not there yet will have it."""
         entry = self._entries.get(item_id)
         if entry is None:
+            self._known.setdefault(item_id, {}).update(changes)
+            if len(self._known) > MAX_AWAITED:
+                self._known.pop(next(iter(self._known)))
             return []
         fact = replace(entry.fact, **changes)  # type: ignore[arg-type]  # the names are ItemSaved's
         if fact == entry.fact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents_app.guardrails import first_tripped
+from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState, PendingCut
 from sessions_app.call.transcript import Entry, heard_chars
 from sessions_app.effects import CutSound, Effect
@@ -102,13 +103,30 @@ def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Eff
     effects += say_fixed(state, f"guardrail:{rule.index}", rule.line, at)
     if state.life.hang_up_at is not None:  # said during the goodbye: the line is heard all the same
         state.life.hang_up_at = max(state.life.hang_up_at, at + MAX_LINE_MS)
+        state.life.deadline = max(state.life.deadline, state.life.hang_up_at)
     note = f'A safety rule of the clinic was triggered, and the caller has been told: "{rule.line}". Book nothing now.'
     return effects + state.note_to_model(note, at)
 
 
-def say_line(state: CallState, name: str, at: int) -> list[Effect]:
-    """Give the caller one of the version's fixed lines by its name."""
-    return say_fixed(state, name, getattr(state.brief.lines, name), at)
+def say_line(state: CallState, name: str, at: int, *, known_to_model: bool = False) -> list[Effect]:
+    """Give the caller one of the version's fixed lines; `known_to_model` when the model must know what it said.
+
+    A line without sound is spoken by the model, while there is one: who listens reads nothing.
+    """
+    text = getattr(state.brief.lines, name)
+    if not has_sound(state, name) and "audio" in state.floor.modalities and state.link.ready and not state.ending:
+        return state.say_exactly(Purpose.LINE, text, at)
+    effects = say_fixed(state, name, text, at)
+    if known_to_model:
+        content = [{"type": "output_text", "text": text}]
+        item = {"type": "message", "role": "assistant", "content": content}
+        item["id"] = state.transcript.last_shown or state.tally.new_id("item")
+        effects += state.to_model({"type": "conversation.item.create", "item": item}, at)
+    return effects
+
+
+def has_sound(state: CallState, line: str) -> bool:
+    return bool(state.brief.clips.get(line))
 
 
 def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:

@@ -144,8 +144,9 @@ def _quiet(state: CallState, at: int) -> bool:
     """Whether nobody speaks, waits or works."""
     quiet_at = state.outbox.quiet_at()
     still = quiet_at is not None and quiet_at <= at and state.floor.speaking is None and state.floor.pressed_at is None
+    owed = state.link.owed_since is not None or not state.responses.idle
     working = state.functions.waiting or state.functions.held is not None or state.transcript.pending()
-    return still and not working and state.responses.idle
+    return still and not working and not owed
 
 
 def _somebody_waits(state: CallState) -> bool:
