@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class InstallationConfig(AppConfig):
@@ -11,7 +12,9 @@ class InstallationConfig(AppConfig):
 
     def ready(self) -> None:
         # The checks ask models, which exist only from now on.
-        from config import checks, migrating
+        from config import checks, logs, migrating
 
         checks.register_checks()
+        if not settings.DEBUG:
+            logs.hide_exception_text()
         migrating.register_limits(self.apps.get_app_config("sessions_app"))

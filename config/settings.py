@@ -6,6 +6,7 @@ Nothing else in the project reads the environment.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+
+from config import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -71,6 +74,15 @@ def _count(text: str) -> int:
 
 
 _count.__name__ = "whole number from 0"
+
+
+def _dollars(text: str) -> Decimal:
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", text.strip()) or not Decimal(text):
+        raise ValueError
+    return Decimal(text)
+
+
+_dollars.__name__ = "amount of US dollars"
 
 DEBUG: bool = _read("DEBUG", _strict_bool, default=False)
 
@@ -159,8 +171,14 @@ OPENAI_BASE_URL: str = _read("OPENAI_BASE_URL", str, default=_default_base_url).
 if not OPENAI_BASE_URL.startswith(("http://", "https://")):
     raise ImproperlyConfigured("OPENAI_BASE_URL must begin with http:// or https://")
 
+# The most that the calls of all clinics may cost in a day, and in a month: US dollars; none: no bound.
+DAILY_CAP_USD: Decimal | None = _read("DAILY_CAP_USD", _dollars, default=None)
+MONTHLY_CAP_USD: Decimal | None = _read("MONTHLY_CAP_USD", _dollars, default=None)
+
 # How many proxies stand before us, each of which appends to X-Forwarded-For.
 TRUSTED_PROXIES: int = _read("TRUSTED_PROXIES", _count, default=0)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # a trusted proxy writes it anew
 DRAIN_SECONDS: int = _read("DRAIN_SECONDS", _count, default=600)
 
 INSTALLED_APPS = [
@@ -228,8 +246,15 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Beside the data, not the code: what collectstatic makes stays when an upgrade replaces the code, so that pages which
+# are open meanwhile find what they ask for.
+STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_AUTOREFRESH = DEBUG  # the test runner switches DEBUG off, and collected files are not there then
+if not DEBUG:
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "config.static_files.HashedFiles"},
+    }
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
@@ -249,12 +274,4 @@ SPECTACULAR_SETTINGS = {"TITLE": "Frontdesk staff API", "VERSION": "1", "SERVE_I
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    # It tells each try to connect, over several lines; whoever asked for a connection is told too.
-    "loggers": {"psycopg.pool": {"level": "CRITICAL"}},
-}
+LOGGING = logs.configuration(debug=DEBUG)
