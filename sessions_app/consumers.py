@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
+from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge
 from sessions_app.dialect.heard import error
 from sessions_app.leg import Leg
@@ -28,8 +31,13 @@ logger = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-CLOSE_ENDED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1000, 4429, 4500
+CLOSE_ENDED, CLOSE_BUSY, CLOSE_TOO_SLOW, CLOSE_FAILED = 1000, 1013, 4429, 4500
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
+
+_REFUSALS = {
+    "busy": _lazy("There are too many calls just now. Please try again in a few seconds"),
+    "restarting": _lazy("We are restarting. Please try again in a few seconds"),
+}
 
 
 class CallConsumer:
@@ -47,12 +55,19 @@ class CallConsumer:
         self._scope = scope
 
     async def serve(self) -> None:
-        if (await self._receive())["type"] != "websocket.connect":
+        if (await self._receive())["type"] == "websocket.connect":
+            with registry().socket():
+                await self._serve(_read_handshake(self._scope))
+
+    async def _serve(self, handshake: Handshake) -> None:
+        refused = registry().admit()
+        if refused is not None:  # before anything else: what is refused must cost next to nothing
+            await self._turn_away(handshake, refused)
             return
-        handshake = _read_handshake(self._scope)
         try:
             opening = await self._open(handshake)
         except BadKey:
+            registry().not_begun()
             await self._refuse()
             return
         except CannotBegin as reason:
@@ -67,6 +82,13 @@ class CallConsumer:
             bridge.detach(ended=False)
             raise
         await self._carry(bridge)
+
+    async def _turn_away(self, handshake: Handshake, refused: Refusal) -> None:
+        """Say that this process takes no call now, and when to try again: the key is as good as before."""
+        retry_ms = round(random.uniform(*refused.retry_after_s) * 1000)
+        await self._accept(handshake)
+        await self._say(error(refused.code, str(_REFUSALS[refused.code]), retry_after_ms=retry_ms))
+        await self._close(CLOSE_BUSY, refused.code)
 
     async def _open(self, handshake: Handshake) -> Opening:
         def open_it() -> Opening:

@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
+from sessions_app import metrics
+from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge, Connect
+from sessions_app.draining import Drain
+from sessions_app.gate import Gate
 from sessions_app.models import CallSession, Place
 from sessions_app.opening import Opening
 from sessions_app.realtime import open_connection
@@ -27,6 +33,7 @@ from sessions_app.tool_gateway import ToolGateway
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
+CLOSE_TOOLS_S = 10.0
 
 
 class CallRegistry:
@@ -35,7 +42,11 @@ class CallRegistry:
         self._recorder = Recorder(on_ended=_keep_sound)
         self._gateway = ToolGateway()
         self._calls: dict[UUID, asyncio.Task[None]] = {}
+        self._bridges: dict[UUID, Bridge] = {}
+        self._sockets: set[asyncio.Task[Any]] = set()
         self._heart: asyncio.Task[None] | None = None
+        self._gate = Gate()
+        self._drain: Drain | None = None
 
     def begin(self, opening: Opening) -> Bridge:
         """Return the bridge of a new call, already running. It ends by itself, and gives its place back."""
@@ -43,6 +54,7 @@ class CallRegistry:
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
         bridge = Bridge(opening, connect=connect, recorder=self._recorder, gateway=self._gateway, spool=spool)
+        self._bridges[call_id] = bridge
         self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge))
         if self._heart is None or self._heart.done():
             self._heart = asyncio.create_task(self._beat())
@@ -54,7 +66,7 @@ class CallRegistry:
         except Exception as error:  # one call's bug ends that call alone; its text may be patient data
             logger.error("A call failed", extra={"call": str(call_id), "error": type(error).__name__})
         finally:
-            del self._calls[call_id]
+            del self._calls[call_id], self._bridges[call_id]
             await in_thread(Place.objects.release, call_id)
 
     async def _beat(self) -> None:
@@ -73,13 +85,74 @@ class CallRegistry:
         """The calls in progress: each task ends when its call has."""
         return frozenset(self._calls.values())
 
+    # What a process that serves does besides: admission, and letting go.
+
+    def watch(self) -> None:
+        """Look at the process's load from now on. To be called in the loop that carries the calls."""
+        self._gate.watch()
+
+    def admit(self) -> Refusal | None:
+        """Return why no call may begin now; None counts as a start."""
+        return self._gate.admit(live=self.live, draining=self.draining, storing_late_s=0.0)
+
+    def not_begun(self) -> None:
+        """What was admitted had no good key, and was no start."""
+        self._gate.not_begun()
+
+    @property
+    def overload(self) -> str:
+        """What this process has too much of, or ""."""
+        return self._gate.overload(live=self.live, storing_late_s=0.0)
+
+    @property
+    def draining(self) -> bool:
+        return self._drain is not None
+
+    @contextmanager
+    def socket(self) -> Iterator[None]:
+        """Note that the current task serves a caller's socket: a drain waits until it has said its close."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._sockets.add(task)
+        try:
+            yield
+        finally:
+            self._sockets.discard(task)
+
+    async def drain(self, within_s: float) -> None:
+        """Take no new call, and let those in progress end: by themselves, else at the limit. Ends a few s after it."""
+        if self._drain is None:
+            self._drain = Drain(
+                tasks=lambda: [*self._calls.values(), *self._sockets], wrap_up=self._wrap_up, stop=self._stop
+            )
+            metrics.DRAINING.set(1)
+            cancelled = await self._drain.run(within_s)
+            logger.info("Drained", extra={"cancelled": cancelled})
+
+    def hurry(self) -> None:
+        """A drain in progress ends its calls now."""
+        if self._drain is not None:
+            self._drain.hurry()
+
+    def _wrap_up(self) -> None:
+        for bridge in list(self._bridges.values()):
+            bridge.wrap_up()
+
+    def _stop(self) -> None:
+        for bridge in list(self._bridges.values()):
+            bridge.stop("interrupted")
+
     async def flush(self) -> None:
         """Wait until everything that has happened is stored."""
         await asyncio.to_thread(self._recorder.flush)
 
     def close(self) -> None:
         """Store what is there, and let go of the threads. No call may be in progress."""
-        self._gateway.close()
+        self._gate.close()
+        # Beside: a tool that hangs would keep the process.
+        tools = threading.Thread(target=self._gateway.close, daemon=True)
+        tools.start()
+        tools.join(timeout=CLOSE_TOOLS_S)
         self._recorder.close()
 
 

@@ -7,19 +7,25 @@ stand-in, or none. What the servers write to their log is there to be searched.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
+from django.test import override_settings
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
@@ -35,10 +41,6 @@ KINDS = ("daphne", "uvicorn")
 ORIGIN = "https://clinic.example"
 PATIENCE_S = 20.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-COMMANDS = {
-    "daphne": ("-m", "daphne", "--access-log", "-", "--fd"),
-    "uvicorn": ("-m", "uvicorn", "--ws", "websockets-sansio", "--lifespan", "off", "--fd"),
-}
 T = TypeVar("T")
 
 
@@ -130,6 +132,7 @@ def uvicorn(servers: Callable[[str], Server], transactional_db: None) -> Server:
 @contextlib.contextmanager
 def running_server(kind: str, directory: Path, **environment: str) -> Iterator[Server]:
     """Run a server process on the test's database; its settings are those of `_environment`, and these."""
+    (directory / "static").symlink_to(collected_static())
     # Bound and not listening: nobody else is given this port, and a stand-in may listen on it.
     with _loopback() as listener, _loopback() as reserved:
         listener.listen(128)
@@ -138,7 +141,7 @@ def running_server(kind: str, directory: Path, **environment: str) -> Iterator[S
         settings_of_it = {**_environment(upstream_port, directory), **environment}
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, *COMMANDS[kind], str(listener.fileno()), "config.asgi:application"],
+                [sys.executable, "manage.py", "serve", "--server", kind, "--fd", str(listener.fileno())],
                 cwd=settings.BASE_DIR,
                 env=settings_of_it,
                 stdin=subprocess.DEVNULL,
@@ -150,6 +153,17 @@ def running_server(kind: str, directory: Path, **environment: str) -> Iterator[S
             yield Server(kind, listener.getsockname()[1], upstream_port, log_path, directory, settings_of_it)
         finally:
             _end(process)
+
+
+@cache
+def collected_static() -> Path:
+    """Collect the static files, as each deployment does; once in a test run."""
+    directory = Path(tempfile.mkdtemp(prefix="frontdesk-static-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    hashed = {**settings.STORAGES, "staticfiles": {"BACKEND": "config.static_files.HashedFiles"}}
+    with override_settings(STATIC_ROOT=directory, STORAGES=hashed):
+        call_command("collectstatic", interactive=False, verbosity=0)
+    return directory
 
 
 @contextlib.contextmanager

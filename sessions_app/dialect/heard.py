@@ -14,16 +14,22 @@ from sessions_app.events import encode_audio
 # What is copied of an event must be one of these: a word that nobody has listed may be anybody's.
 _ITEM_STATUSES = ("completed", "incomplete", "in_progress")
 _RESPONSE_STATUSES = ("completed", "cancelled", "failed", "incomplete", "in_progress")
+_OUR_FAULTS = ("server_error", "upstream_failed", "restarting")
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
 
-def error(code: str, message: str, *, param: str | None = None, event_id: str | None = None) -> dict[str, Any]:
+def error(
+    code: str,
+    message: str,
+    *,
+    param: str | None = None,
+    event_id: str | None = None,
+    retry_after_ms: int | None = None,
+) -> dict[str, Any]:
     """Return an `error` event in plain words. `event_id` is the caller's own."""
-    kind = "server_error" if code in ("server_error", "upstream_failed") else "invalid_request_error"
-    return {
-        "type": "error",
-        "error": {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id},
-    }
+    kind = "server_error" if code in _OUR_FAULTS else "invalid_request_error"
+    body = {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id}
+    return {"type": "error", "error": body if retry_after_ms is None else {**body, "retry_after_ms": retry_after_ms}}
 
 
 def shown_session(

@@ -228,7 +228,7 @@ async def test_key_stands_in_no_log(server: Server):
         await ended_call(agent)
     await knock(server, f"?model={agent.public_name}", protocols=("realtime", WITH_KEY + key), headers=[])
 
-    assert "/v1/realtime" in server.log()
+    assert "Serving" in server.log()
     assert key.removeprefix("ek_") not in server.log()
 
 

@@ -1,0 +1,162 @@
+"""The two servers, told to serve one listening socket until the calls have been let go. Knows nothing of settings.
+
+Neither server drains by itself: on SIGTERM uvicorn closes all sockets within 0.1 s, and Daphne drops them. So the
+signals are ours. The first lets the calls end, the second ends them now; only then is the server told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol
+
+import h11
+import uvicorn
+from daphne.server import Server as Daphne
+from daphne.server import twisted_loop
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    new_event_loop = uvloop.new_event_loop
+
+# A message is at most 64 KiB. One that is somewhat larger still reaches the call, which says what was wrong with it;
+# beyond this the server drops the socket, so that nobody fills our memory.
+MAX_MESSAGE_BYTES = 128 * 1024
+PING_EVERY_S, PING_TIMEOUT_S = 5, 10  # a peer that is dead is gone after 15 s
+REQUEST_S = 10.0  # for a request to arrive, headers and body
+STOP_S = 3  # for requests in progress, once the calls are over
+
+Application = Callable[..., Awaitable[None]]
+
+
+class Lifetime(Protocol):
+    """What a server does besides serving. All of it runs in the event loop."""
+
+    def begin(self) -> None: ...
+    async def drain(self) -> None: ...
+    def hurry(self) -> None: ...
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first begins the drain, each next one hurries it; then `stop` is called."""
+
+    def __init__(self, lifetime: Lifetime, stop: Callable[[], None]) -> None:
+        self._lifetime, self._stop = lifetime, stop
+        self._draining: asyncio.Task[None] | None = None
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._arrived)
+        self._lifetime.begin()
+
+    def _arrived(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        else:
+            self._lifetime.hurry()
+
+    async def _drain(self) -> None:
+        try:
+            await self._lifetime.drain()
+        finally:
+            self._stop()
+
+
+def serve_uvicorn(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
+    """Serve until the drain is over."""
+    config = uvicorn.Config(
+        application,
+        http=_BoundedHttp,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
+        ws_per_message_deflate=False,  # a small frame could unpack to a large one; and sound does not shrink
+        lifespan="off",
+        proxy_headers=False,  # how many proxies are believed is the application's to say
+        server_header=False,
+        log_config=None,
+        log_level="warning",  # at info each socket's query string is written
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    # Not asyncio.run: that waits for the loop's threads, and one may hang in a database that is away.
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(_DrainingUvicorn(config, lifetime).serve(sockets=[listener]))
+
+
+class _DrainingUvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, lifetime: Lifetime) -> None:
+        super().__init__(config)
+        self._signals = _Signals(lifetime, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        self._signals.install()
+        yield
+
+
+class _BoundedHttp(H11Protocol):
+    """uvicorn waits for ever for the rest of a request: 100 slow ones would hold 100 of our files."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._arrived()
+        elif self._patience is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+    def _arrived(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def serve_daphne(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
+    """Serve until the drain is over."""
+    server = Daphne(
+        application,
+        endpoints=[f"fd:fileno={listener.fileno()}"],
+        signal_handlers=False,
+        http_timeout=60,
+        ping_interval=PING_EVERY_S,
+        ping_timeout=PING_TIMEOUT_S,
+        websocket_max_message_size=MAX_MESSAGE_BYTES,
+        websocket_max_frame_size=MAX_MESSAGE_BYTES,
+        verbosity=0,
+        server_name="",
+    )
+    # The loop runs only within `run`, and Daphne has no place to hook in.
+    twisted_loop.call_soon(_Signals(lifetime, server.stop).install)
+    server.run()
+
+
+SERVERS: dict[str, Callable[[Application, socket.socket, Lifetime], None]] = {
+    "uvicorn": serve_uvicorn,
+    "daphne": serve_daphne,
+}
