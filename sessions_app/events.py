@@ -138,11 +138,13 @@ class TimeoutTriggered(ServerEvent):
 class ItemAdded(ServerEvent):
     TYPE = "conversation.item.added"
     item: ItemBody
+    previous_item_id: str | None = None
 
 
 class ItemDone(ServerEvent):
     TYPE = "conversation.item.done"
     item: ItemBody
+    previous_item_id: str | None = None
 
 
 class ItemTruncated(ServerEvent):
