@@ -70,10 +70,13 @@ class Outbox:
         """Return when `due` should be asked again, or None while nothing is held."""
         return self._ends_at - self._max_ahead_ms + 1 if self._held and not self._paused else None
 
-    def pause(self, now: int) -> None:
-        """The caller is gone, and may come back: nothing goes out, and what it has not heard has not gone out."""
+    def pause(self, now: int) -> dict[str, int]:
+        """The caller is gone, and may come back: nothing goes out, and what it has not heard has not gone out.
+
+        Return the items that had gone further, each with the milliseconds that were heard of it.
+        """
         if self._unheard is None or self._paused:
-            return
+            return {}
         self._paused = True
         back = self._unheard.take_back()
         for kept in reversed(back):  # the first part of an item comes last, and says where the item goes on
@@ -82,24 +85,25 @@ class Outbox:
                 track.sent_ms, track.ends_at = kept.starts_ms, min(track.ends_at, now)
         self._held.extendleft(kept.as_effect() for kept in reversed(back))
         self._ends_at = min(self._ends_at, now)
+        return {kept.item_id: self.sent_ms(kept.item_id) for kept in back if kept.pcm}
 
-    def resume(self, now: int) -> tuple[dict[str, int], list[ToCaller]]:
-        """The caller is back: return where each item goes on that it has heard a part of, and what may go out now."""
+    def begun(self) -> dict[str, int]:
+        """Return the items of which more is to come, and how much of each has gone out, in milliseconds."""
+        some = (effect.item_id for effect in self._held if effect.pcm and effect.item_id in self._tracks)
+        return {item_id: self.sent_ms(item_id) for item_id in some}
+
+    def resume(self, now: int) -> list[ToCaller]:
+        """The caller is back, and has said what it had played: return what may go out now."""
         self._paused = False
-        goes_on = {
-            effect.item_id: self.sent_ms(effect.item_id)
-            for effect in self._held
-            if effect.pcm and effect.item_id in self._tracks
-        }
-        return goes_on, self.due(now)
+        return self.due(now)
 
     @property
     def paused(self) -> bool:
         return self._paused
 
     @property
-    def holds_sound(self) -> bool:
-        return any(effect.pcm for effect in self._held)
+    def held_sound_bytes(self) -> int:
+        return sum(len(effect.pcm) for effect in self._held)
 
     def interrupt(self, now: int) -> tuple[list[ToCaller], list[str]]:
         """Drop the sound that is held; return the events that it held back, and the items that were playing."""

@@ -52,6 +52,7 @@ class Spool:
         self._file: BinaryIO | None = None
         self._caller_end = 0
         self._reply = _Reply()
+        self._parts: dict[str, tuple[int, int]] = {}  # items that were sent in parts: which one, and its beginning
 
     def caller(self, pcm: bytes, *, at_ms: int) -> None:
         """Write what the caller said: it begins when it arrived, or where what came before it ends."""
@@ -60,16 +61,22 @@ class Spool:
 
     def agent(self, item_id: str, pcm: bytes, *, at_ms: int) -> None:
         """Write what was sent to the caller. A burst, sent ahead of time, is placed where the caller hears it."""
-        item = _item(item_id)
+        item = self._item(item_id)
         start = max(self._bytes(at_ms), self._reply.end)
         self._reply.add(item, start, self._write_sound(AGENT, start, item, pcm))
 
     def cut(self, item_id: str, *, heard_ms: int) -> None:
         """The caller heard this much of the item: what follows of it is silence, and the next may begin at once."""
-        item, heard = _item(item_id), self._bytes(heard_ms)
+        item, heard = self._item(item_id), self._bytes(heard_ms - self._parts.get(item_id, (0, 0))[1])
         if self._file is not None:
             self._write(pack_record(CUT, heard, item))
         self._reply.cut(item, heard)
+
+    def take_back(self, item_id: str, *, heard_ms: int) -> None:
+        """What was sent of the item beyond this was not heard: it is cut, and comes again as another part of it."""
+        self.cut(item_id, heard_ms=heard_ms)
+        self._parts[item_id] = (self._parts.get(item_id, (0, 0))[0] + 1, heard_ms)
+        self._reply = _Reply()  # nothing sounds any more: what comes next begins when it comes
 
     def close(self) -> Path | None:
         """Return the finished file, or None when nobody was heard. A broken spool keeps what was written before."""
@@ -81,6 +88,11 @@ class Spool:
             self._break(error)
         self._file = None
         return self.path
+
+    def _item(self, item_id: str) -> bytes:
+        """Return the name of the part of the item that is sent now: a cut of one says nothing of another."""
+        part = self._parts.get(item_id)
+        return (item_id if part is None else f"{part[0]}~{item_id}").encode()[:MAX_ITEM_BYTES]
 
     def _bytes(self, ms: int) -> int:
         return max(0, ms) * self._format.bytes_per_ms
@@ -141,10 +153,6 @@ class _Reply:
 def _format_of(name: str, bytes_per_ms: int) -> AudioFormat:
     known = FORMATS[name] if name else next(each for each in FORMATS.values() if each.bytes_per_ms == bytes_per_ms)
     return known
-
-
-def _item(item_id: str) -> bytes:
-    return item_id.encode()[:MAX_ITEM_BYTES]
 
 
 def _open(path: Path, audio_format: AudioFormat) -> BinaryIO:

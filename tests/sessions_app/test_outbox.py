@@ -199,12 +199,11 @@ def test_caller_who_comes_back_hears_on_from_what_its_page_had_reported():
     outbox.push(audio_done("item_1"), 0, in_order=True)
     outbox.report("item_1", 800)
 
-    outbox.pause(2000)
+    paused = outbox.pause(2000)
     away = outbox.push(spoken("item_2", 100, first=3000), 2500, in_order=True)
-    goes_on, sent = outbox.resume(9000)
+    begun, sent = outbox.begun(), outbox.resume(9000)
 
-    assert away == []
-    assert goes_on == {"item_1": 800}
+    assert (paused, away, begun) == ({"item_1": 800}, [], {"item_1": 800})
     assert [effect.pcm for effect in sent] == [
         spoken("item_1", 2200, first=800).pcm,
         b"",
@@ -225,9 +224,9 @@ def test_report_that_the_caller_brings_back_with_it_is_better_than_the_last_one(
     outbox.pause(5000)
     outbox.report("item_1", 2000)
     outbox.report("item_2", 150)
-    goes_on, sent = outbox.resume(6000)
+    begun, sent = outbox.begun(), outbox.resume(6000)
 
-    assert goes_on == {"item_2": 150}
+    assert begun == {"item_2": 150}
     assert [effect.pcm for effect in sent] == [b"", spoken("item_2", 850, first=2150).pcm]
 
 
@@ -251,7 +250,7 @@ def test_caller_who_never_comes_back_has_heard_what_was_reported():
     released, playing = outbox.interrupt(60_000)
 
     assert (released, playing, outbox.heard_ms("item_1", 60_000)) == ([], ["item_1"], 600)
-    assert outbox.resume(61_000) == ({}, [])
+    assert outbox.resume(61_000) == []
 
 
 def test_sound_cut_off_before_the_caller_went_is_not_heard_when_it_is_back():
@@ -259,9 +258,8 @@ def test_sound_cut_off_before_the_caller_went_is_not_heard_when_it_is_back():
     outbox.push(spoken("item_1", 3000, first=0), 0, in_order=True)
     outbox.interrupt(500)
 
-    outbox.pause(600)
-
-    assert outbox.resume(700) == ({}, [])
+    assert outbox.pause(600) == {}
+    assert outbox.resume(700) == []
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first():
@@ -278,9 +276,8 @@ def test_caller_who_cannot_come_back_costs_no_memory():
     outbox = an_outbox()
     outbox.push(spoken("item_1", 3000, first=0), 0, in_order=True)
 
-    outbox.pause(1000)
-
-    assert (outbox.paused, outbox.resume(2000)) == (False, ({}, []))
+    assert outbox.pause(1000) == {}
+    assert (outbox.paused, outbox.resume(2000)) == (False, [])
 
 
 STEPS = st.lists(
@@ -323,12 +320,11 @@ def test_page_that_comes_and_goes_hears_every_sample_once(steps: list[tuple[str,
             away, now = False, now + how
             for item_id, played_ms in unsaid.items():
                 outbox.report(item_id, played_ms)
-            _, sent = outbox.resume(now)
-            page.take(sent)
+            page.take(outbox.resume(now))
     if away:
         for item_id, played_ms in unsaid.items():
             outbox.report(item_id, played_ms)
-        page.take(outbox.resume(now)[1])
+        page.take(outbox.resume(now))
     for _ in range(200):
         now += 300
         for item_id, played_ms in page.play(300).items():

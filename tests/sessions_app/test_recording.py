@@ -114,6 +114,25 @@ def test_cut_after_a_gap_counts_the_items_own_sound(tmp_path: Path) -> None:
     assert places(spool, AGENT) == [(0, 100), (1000, 300), (1050, 10)]
 
 
+def test_sound_that_is_sent_again_lies_where_it_was_heard(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path)
+    spool.agent("item_1", sound(3000), at_ms=1000)
+    spool.take_back("item_1", heard_ms=800)
+    spool.take_back("item_2", heard_ms=0)  # none of it had gone out
+
+    spool.agent("item_1", sound(2200), at_ms=2500)
+    spool.cut("item_1", heard_ms=1300)
+
+    records = [record for record in written(spool)[1] if record.kind != CALLER]
+    assert [(r.kind, r.number // MS, r.item, len(r.sound) // MS) for r in records] == [
+        (AGENT, 1000, b"item_1", 3000),
+        (CUT, 800, b"item_1", 0),
+        (CUT, 0, b"item_2", 0),
+        (AGENT, 2500, b"1~item_1", 2200),
+        (CUT, 500, b"1~item_1", 0),
+    ]
+
+
 @pytest.mark.parametrize("heard_ms", [100, 5000])
 def test_cut_beyond_what_was_sent_moves_nothing(tmp_path: Path, heard_ms: int) -> None:
     spool = make_spool(tmp_path)
