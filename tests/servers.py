@@ -52,6 +52,7 @@ class Server:
     log_path: Path
     data_dir: Path
     environment: dict[str, str]
+    pid: int
 
     @property
     def origin(self) -> str:
@@ -150,7 +151,8 @@ def running_server(kind: str, directory: Path, **environment: str) -> Iterator[S
                 pass_fds=[listener.fileno()],
             )
         try:
-            yield Server(kind, listener.getsockname()[1], upstream_port, log_path, directory, settings_of_it)
+            port = listener.getsockname()[1]
+            yield Server(kind, port, upstream_port, log_path, directory, settings_of_it, process.pid)
         finally:
             _end(process)
 
