@@ -15,8 +15,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +44,7 @@ ORIGIN = "https://clinic.example"
 PATIENCE_S = 20.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 T = TypeVar("T")
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never reached through a proxy
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Server:
     data_dir: Path
     environment: dict[str, str]
     pid: int
+    process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def origin(self) -> str:
@@ -70,6 +74,20 @@ class Server:
     @property
     def http_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        """Return the status and the text of a page."""
+        request = urllib.request.Request(self.origin + path, headers=headers)
+        try:
+            with _direct.open(request, timeout=PATIENCE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            return answer.code, answer.read().decode()
+
+    def figure(self, name: str) -> float:
+        """Return what /metrics says now; 0 for what has not happened yet."""
+        lines = [line.rpartition(" ") for line in self.get("/metrics")[1].splitlines()]
+        return next((float(value) for named, _, value in lines if named == name), 0.0)
 
     def log(self) -> str:
         """Return all that the process has written."""
@@ -152,7 +170,7 @@ def running_server(kind: str, directory: Path, **environment: str) -> Iterator[S
             )
         try:
             port = listener.getsockname()[1]
-            yield Server(kind, port, upstream_port, log_path, directory, settings_of_it, process.pid)
+            yield Server(kind, port, upstream_port, log_path, directory, settings_of_it, process.pid, process)
         finally:
             _end(process)
 
