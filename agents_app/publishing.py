@@ -19,12 +19,13 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from agents_app import speech
-from agents_app.models import Agent, AgentVersion, Clip, canonical_json
+from agents_app.hints import bounded_hints, own_hints
+from agents_app.models import FIXED_LINES, OPENING_LINES, Agent, AgentVersion, Clip, canonical_json
 from agents_app.readiness import reasons_against, reasons_against_version
 from agents_app.sealing import SealBroken
 from agents_app.tools import registered_tools
 
-CONTENT_SCHEMA = 1
+CONTENT_SCHEMA = 2  # 1 had no echo_guard and no keywords
 PUBLISH_TRIES = 5  # how often two managers may take the same number from each other
 
 Speak = Callable[..., bytes | None]
@@ -46,7 +47,9 @@ def freeze(agent: Agent) -> Content:
         "speed": f"{agent.speed:.2f}",
         "reasoning_effort": agent.reasoning_effort,
         "turn_taking": str(agent.turn_taking),
-        "lines": {name: _line(getattr(agent, name)) for name in ("greeting", "disclosure", "goodbye", "apology")},
+        "echo_guard": str(agent.echo_guard),
+        "keywords": _frozen_keywords(agent),
+        "lines": {name: _line(getattr(agent, name)) for name in OPENING_LINES + FIXED_LINES},
         "instructions": [
             {"kind": block.kind, "title": _line(block.title), "text": _text(block.text)}
             for block in agent.instructions.all()
@@ -71,7 +74,8 @@ def content_hash(content: Content) -> str:
 
 def fixed_lines(content: Content) -> dict[str, str]:
     """Return the lines that are kept as sound: the name of each clip, and its words."""
-    lines = {name: content["lines"][name] for name in ("apology", "goodbye")}
+    # A version of earlier days has fewer of them.
+    lines = {name: content["lines"][name] for name in FIXED_LINES if name in content["lines"]}
     rails = {f"guardrail:{index}": rule["line"] for index, rule in enumerate(content["guardrails"])}
     return {name: line for name, line in (lines | rails).items() if line}
 
@@ -121,6 +125,17 @@ def log_change(agent: Agent, user: User, message: str) -> None:
     LogEntry.objects.log_actions(
         user.pk, Agent.objects.filter(pk=agent.pk), CHANGE, change_message=message, single_object=True
     )
+
+
+def _frozen_keywords(agent: Agent) -> list[str]:
+    """Return the manager's own words, then the practice's names: what a call is told to expect to hear."""
+    words = own_hints(agent.keywords)
+    for provider in agent.clinic.providers.filter(active=True):
+        words += [provider.name, provider.spoken_as]
+    words.append(agent.clinic.name)
+    for visit in agent.clinic.visit_types.filter(active=True):
+        words += [visit.name, *visit.keywords.split(",")]
+    return bounded_hints(words)
 
 
 def _frozen_tools(agent: Agent) -> list[dict[str, Any]]:

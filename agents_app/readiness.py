@@ -9,7 +9,8 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from agents_app.models import Agent, RealtimeModel, Voice
+from agents_app.hints import MAX_HINT_CHARS, MAX_HINTS, own_hints
+from agents_app.models import FIXED_LINES, OPENING_LINES, Agent, RealtimeModel, Voice
 from agents_app.session_config import VARIABLE_NAMES, variables_in
 from agents_app.tools import registered_tools
 
@@ -21,6 +22,7 @@ def reasons_against(agent: Agent) -> Iterator[str]:
     yield from _reasons_against_lines(agent)
     yield from _reasons_against_instructions(agent)
     yield from _reasons_against_guardrails(agent)
+    yield from _reasons_against_keywords(agent)
     yield from _ended(agent.model, agent.voice)
     yield from _unknown_tools([tool.name for tool in agent.tools.all() if tool.enabled])
 
@@ -42,15 +44,10 @@ def _reasons_against_lines(agent: Agent) -> Iterator[str]:
     for field, reason in required.items():
         if not str(getattr(agent, field)).strip():
             yield reason
-    labels = {
-        "greeting": _("greeting"),
-        "disclosure": _("disclosure"),
-        "goodbye": _("goodbye"),
-        "apology": _("apology"),
-    }
-    for field, label in labels.items():
-        if variables_in(str(getattr(agent, field))):
-            yield _("The %(field)s is said word for word, so it cannot hold variables.") % {"field": label}
+    for name in OPENING_LINES + FIXED_LINES:
+        if variables_in(str(getattr(agent, name))):
+            label = Agent._meta.get_field(name).verbose_name  # type: ignore[union-attr]  # no relation is named so
+            yield _("The line “%(field)s” is said word for word, so it cannot hold variables.") % {"field": label}
 
 
 def _reasons_against_instructions(agent: Agent) -> Iterator[str]:
@@ -75,6 +72,17 @@ def _reasons_against_guardrails(agent: Agent) -> Iterator[str]:
             yield _("The guardrail “%(name)s” has no phrase.") % {"name": rule.name}
         if rule.enabled and not rule.line.strip():
             yield _("The guardrail “%(name)s” has no line to say.") % {"name": rule.name}
+
+
+def _reasons_against_keywords(agent: Agent) -> Iterator[str]:
+    words = own_hints(agent.keywords)
+    if len(words) > MAX_HINTS:
+        yield _("There are more than %(most)d words that callers use.") % {"most": MAX_HINTS}
+    for word in words:
+        if len(word) > MAX_HINT_CHARS:
+            yield _("“%(word)s…” is too long for a word that callers use: one name or term a line.") % {
+                "word": word[:MAX_HINT_CHARS]
+            }
 
 
 def _ended(*choices: RealtimeModel | Voice | None) -> Iterator[str]:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from agents_app.access import Access, access_of
 from agents_app.guardrails import rules_from
-from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Clip, KeyRefusal, normal_origin
+from agents_app.models import FIXED_LINES, Agent, AgentVersion, ApiToken, Clinic, Clip, KeyRefusal, normal_origin
 from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
@@ -36,6 +37,7 @@ OWN_PROTOCOL = "frontdesk"
 REALTIME_PROTOCOL = "realtime"
 STANDIN_KEY = "standin"
 REFERENCE_TRIES = 5
+CLIPS_KEPT = 256  # in memory: about 150 KB each
 
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
 
@@ -204,14 +206,25 @@ def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) ->
         reference=session.reference,
         public_name=version.agent.public_name,
         session=session_config(content, clinic=facts, now=session.started_at, zone=clinic.zone),
-        lines=Lines(greeting_text(content), content["lines"]["goodbye"], content["lines"]["apology"]),
+        lines=_lines(content),
         emergency_number=clinic.emergency_number,
         max_call_ms=clinic.max_call_minutes * 60_000,
         tools=tools,
         rules=rules_from(content),
-        clips={clip.line: bytes(clip.pcm) for clip in Clip.objects.filter(version=version)},
+        clips={line: sound_of(pk) for pk, line in Clip.objects.filter(version=version).values_list("pk", "line")},
         own_events=handshake.own_events,
         recording=session.recording_kept,
         demo_voice=settings.OPENAI_BASE_URL == settings.STANDIN_URL,
         expires_at=int(session.started_at.timestamp()) + clinic.max_call_minutes * 60,
     )
+
+
+def _lines(content: dict[str, Any]) -> Lines:
+    fixed = {name: text for name, text in content["lines"].items() if name in FIXED_LINES}
+    return Lines(greeting=greeting_text(content), **fixed)
+
+
+@lru_cache(maxsize=CLIPS_KEPT)
+def sound_of(clip_id: int) -> bytes:
+    """Return a clip's sound. Its row never changes, and all calls of a version share the bytes."""
+    return bytes(Clip.objects.values_list("pcm", flat=True).get(pk=clip_id))

@@ -18,5 +18,13 @@ pytest_plugins = ["tests.servers", "tests.tool_calls"]
 
 
 @pytest.fixture(autouse=True)
+def _no_clips_of_another_test() -> None:
+    """A test's rows are rolled back, and their ids used again."""
+    from sessions_app.opening import sound_of  # Django must be ready first
+
+    sound_of.cache_clear()
+
+
+@pytest.fixture(autouse=True)
 def _fast_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -17,7 +17,16 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from agents_app.admin.forms import ClinicScopedForm
 from agents_app.admin.publish_pages import PublishPages
 from agents_app.admin.scoping import ClinicScopedAdmin, ScopedInline, ScopedRelatedFilter
-from agents_app.models import Agent, Guardrail, Instruction, RealtimeModel, Tool, Voice
+from agents_app.models import (
+    FIXED_LINES,
+    OPENING_LINES,
+    Agent,
+    Guardrail,
+    Instruction,
+    RealtimeModel,
+    Tool,
+    Voice,
+)
 from agents_app.publishing import freeze
 from agents_app.session_config import VARIABLE_NAMES, ClinicFacts, session_config
 from agents_app.tools import registered_tools
@@ -29,7 +38,7 @@ DEFAULT_MODEL, DEFAULT_VOICE = "gpt-realtime-2.1", "marin"
 TURN_TAKING_HELP = _(
     "Quiet room: answers half a second after the caller stops. Noisy waiting room: needs a louder voice and waits a "
     "little longer. Slow speaker: waits through pauses of more than a second. By meaning: waits until the sentence "
-    "sounds finished, four seconds at most."
+    "sounds finished, four seconds at most. By button: the caller holds a button while talking."
 )
 
 
@@ -103,8 +112,9 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
     search_fields = ("name", "public_name", "greeting")
     fieldsets = (
         (None, {"fields": ("clinic", "name", "public_name", "live_number", "paused", "max_concurrent_calls")}),
-        (_("Fixed lines"), {"fields": ("greeting", "disclosure", "goodbye", "apology")}),
-        (_("Voice"), {"fields": ("language", "voice", "speed", "turn_taking")}),
+        (_("Fixed lines"), {"fields": OPENING_LINES + FIXED_LINES}),
+        (_("Voice"), {"fields": ("language", "voice", "speed")}),
+        (_("Listening"), {"fields": ("turn_taking", "echo_guard", "keywords")}),
         (_("Model"), {"fields": ("model", "reasoning_effort")}),
         (_("Tools"), {"fields": ("tool_names",)}),
         (_("What the saved draft becomes"), {"fields": ("instructions_preview", "session_preview")}),

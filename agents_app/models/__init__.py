@@ -3,7 +3,16 @@
 A draft (`Agent` and its rows) changes freely; an `AgentVersion` never does.
 """
 
-from agents_app.models.agents import Agent, Guardrail, Instruction, RealtimeModel, Tool, Voice
+from agents_app.models.agents import (
+    FIXED_LINES,
+    OPENING_LINES,
+    Agent,
+    Guardrail,
+    Instruction,
+    RealtimeModel,
+    Tool,
+    Voice,
+)
 from agents_app.models.clinics import (
     ApiToken,
     Clinic,
@@ -20,6 +29,8 @@ from agents_app.models.services import KeyRefusal, VoiceService, key_headers
 from agents_app.models.versions import AgentVersion, Clip, canonical_json
 
 __all__ = [
+    "FIXED_LINES",
+    "OPENING_LINES",
     "Agent",
     "AgentVersion",
     "ApiToken",

@@ -63,13 +63,19 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         )
 
 
+# The lines that no model makes up: what a call begins with, and those that are kept as sound.
+OPENING_LINES = ("greeting", "disclosure")
+FIXED_LINES = ("goodbye", "apology", "one_moment", "say_again", "are_you_there", "last_minute")
+
+
 class Agent(models.Model):
     """A receptionist as its manager edits it. Callers never meet this draft, only its live version."""
 
     data_classes = {
         DataClass.PUBLIC: (
             "id clinic name public_name paused max_concurrent_calls model voice speed reasoning_effort language "
-            "turn_taking greeting disclosure goodbye apology live_version"
+            "turn_taking echo_guard keywords greeting disclosure goodbye apology "
+            "one_moment say_again are_you_there last_minute live_version"
         )
     }
 
@@ -78,6 +84,11 @@ class Agent(models.Model):
         NOISY = "noisy", _("Noisy waiting room: ignores voices in the background")
         SLOW = "slow", _("Slow speaker: waits through long pauses")
         SEMANTIC = "semantic", _("By meaning: waits until a sentence sounds finished")
+        BUTTON = "button", _("By button: hears the caller only while a button is held")
+
+    class EchoGuard(models.TextChoices):
+        GUARDED = "guarded", _("The caller may interrupt; what is only an echo of the receptionist is left out")
+        HALF_DUPLEX = "half_duplex", _("The microphone waits until the receptionist has finished, as for loud speakers")
 
     class Effort(models.TextChoices):
         MINIMAL = "minimal", _("minimal")
@@ -132,6 +143,22 @@ class Agent(models.Model):
     turn_taking = models.CharField(
         _("turn taking"), max_length=10, choices=TurnTaking.choices, default=TurnTaking.QUIET
     )
+    echo_guard = models.CharField(
+        _("while it speaks"),
+        max_length=12,
+        choices=EchoGuard.choices,
+        default=EchoGuard.GUARDED,
+        help_text=_("What the talk page begins with; callers may change it there."),
+    )
+    keywords = models.TextField(
+        _("words that callers use"),
+        max_length=4000,
+        blank=True,
+        help_text=_(
+            "One a line: names and terms that are easily misheard. Providers and visit types are added by themselves; "
+            "publish again after they have changed."
+        ),
+    )
     greeting = models.CharField(_("greeting"), max_length=300, help_text=_("The first words of each call, said once."))
     disclosure = models.CharField(
         _("disclosure"),
@@ -145,6 +172,30 @@ class Agent(models.Model):
         max_length=300,
         default=_("I am sorry, something went wrong on our side. Please call us by phone."),
         help_text=_("Said when a call cannot go on."),
+    )
+    one_moment = models.CharField(
+        _("one moment"),
+        max_length=300,
+        default=_("One moment, please."),
+        help_text=_("Said while something is looked up that takes longer, or a lost connection is renewed."),
+    )
+    say_again = models.CharField(
+        _("say it again"),
+        max_length=300,
+        default=_("Sorry, I lost you for a moment. Could you say that again?"),
+        help_text=_("Said when a lost connection took the caller's words with it."),
+    )
+    are_you_there = models.CharField(
+        _("are you there"),
+        max_length=300,
+        default=_("Are you still there?"),
+        help_text=_("Said to a caller who says nothing: twice, then goodbye."),
+    )
+    last_minute = models.CharField(
+        _("last minute"),
+        max_length=300,
+        default=_("We have about one minute left."),
+        help_text=_("Said a minute before the longest call ends."),
     )
     live_version = models.ForeignKey(
         "agents_app.AgentVersion",

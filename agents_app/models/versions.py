@@ -65,7 +65,7 @@ class Clip(models.Model):
     data_classes = {DataClass.PUBLIC: "id version line text pcm"}
 
     version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="clips")
-    line = models.CharField(max_length=64)  # "apology", "goodbye", or "guardrail:<index>"
+    line = models.CharField(max_length=64)  # one of FIXED_LINES, or "guardrail:<index>"
     text = models.CharField(max_length=300)
     pcm = models.BinaryField()
 

@@ -12,7 +12,19 @@ from django.test import Client
 from django.urls import reverse
 
 from agents_app.admin.publish_pages import changes
-from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, Instruction, Membership, RealtimeModel, Tool, Voice
+from agents_app.models import (
+    FIXED_LINES,
+    OPENING_LINES,
+    Agent,
+    AgentVersion,
+    ApiToken,
+    Clinic,
+    Instruction,
+    Membership,
+    RealtimeModel,
+    Tool,
+    Voice,
+)
 from agents_app.publishing import publish
 from tests.make import make_agent, make_clinic, make_user
 
@@ -67,8 +79,8 @@ def clinic_form(clinic: Clinic, **changed: Any) -> dict[str, Any]:
 
 def agent_form(agent: Agent, **changed: Any) -> dict[str, Any]:
     fields = [
-        "name", "public_name", "speed", "reasoning_effort", "language", "turn_taking", "greeting", "disclosure",
-        "goodbye", "apology",
+        "name", "public_name", "speed", "reasoning_effort", "language", "turn_taking", "echo_guard", *OPENING_LINES,
+        *FIXED_LINES,
     ]  # fmt: skip
     rows = list(agent.instructions.all())
     inlines: dict[str, Any] = {
@@ -268,8 +280,8 @@ def test_publish_page_shows_what_changes(manager: Client, clinic: Clinic):
     shown = manager.get(below(agent, "publish")).context["changes"]
 
     assert [line for line in shown if line[0] != " "] == [
-        ("-", '  "greeting": "Hello there."'),
-        ("+", '  "greeting": "Good day."'),
+        ("-", '  "greeting": "Hello there.",'),
+        ("+", '  "greeting": "Good day.",'),
     ]
 
 

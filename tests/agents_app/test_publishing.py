@@ -60,6 +60,14 @@ def reasons(action: Callable[[], object]) -> list[str]:
     return list(refused.value.messages)
 
 
+SHIPPED_LINES = {
+    "one_moment": "One moment, please.",
+    "say_again": "Sorry, I lost you for a moment. Could you say that again?",
+    "are_you_there": "Are you still there?",
+    "last_minute": "We have about one minute left.",
+}
+
+
 def full_agent() -> Agent:
     agent = make_agent(tools=["write", "look"], name="Lexi", greeting="Hello  there.", goodbye="Bye.", apology="Sorry.")
     Tool.objects.filter(agent=agent, name="look").update(enabled=True)
@@ -89,6 +97,7 @@ def test_freeze_holds_all_that_a_call_needs(registry: None):
             "disclosure": "I am an automated assistant.",
             "goodbye": "Bye.",
             "apology": "Sorry.",
+            **SHIPPED_LINES,
         },
         "instructions": [
             {"kind": "persona", "title": "Who you are", "text": "You answer the clinic's calls."},
@@ -120,6 +129,7 @@ def test_publish_makes_a_live_version_with_its_sound_and_its_author(registry: No
     assert {clip.line: bytes(clip.pcm).decode("utf-16-le") for clip in version.clips.all()} == {
         "apology": "Sorry.",
         "goodbye": "Bye.",
+        **SHIPPED_LINES,
         "guardrail:0": "Call 911 now.",
     }
 
@@ -164,7 +174,7 @@ def test_without_a_voice_publishing_succeeds_and_tells_which_lines_are_silent(re
     version = publish(agent, make_user(), speak=speaker)
 
     assert AgentVersion.objects.live(agent.public_name) == version
-    assert lines_without_sound(version) == ["apology", "goodbye", "guardrail:0"]
+    assert lines_without_sound(version) == ["goodbye", "apology", *SHIPPED_LINES, "guardrail:0"]
     assert len(speaker.spoken) == 1  # the service is away: the manager does not wait for each line
 
 
@@ -230,7 +240,7 @@ def test_variable_in_a_fixed_line_is_refused(registry: None):
     agent = make_agent(greeting="Welcome to {{ clinic_name }}.")
 
     assert reasons(lambda: publish(agent, make_user(), speak=Speaker())) == [
-        "The greeting is said word for word, so it cannot hold variables."
+        "The line “greeting” is said word for word, so it cannot hold variables."
     ]
 
 
