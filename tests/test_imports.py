@@ -27,7 +27,7 @@ LAYERS = {
     "rows": "sessions_app.addresses sessions_app.models",
     "shells": """
         sessions_app.client_secrets sessions_app.demo_calls sessions_app.draining sessions_app.encoding
-        sessions_app.gate sessions_app.leg sessions_app.load sessions_app.metrics sessions_app.realtime
+        sessions_app.gate sessions_app.ledger sessions_app.leg sessions_app.load sessions_app.metrics sessions_app.realtime
         sessions_app.recorder sessions_app.recording sessions_app.resuming sessions_app.review sessions_app.standin
         sessions_app.threads sessions_app.tool_gateway
         """,

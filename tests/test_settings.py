@@ -98,6 +98,9 @@ def test_an_empty_value_is_none(read_settings: ReadSettings) -> None:
         ("REDIS_URL", "secret:6379"),
         ("OPENAI_BASE_URL", "ftp://secret"),
         ("TRUSTED_PROXIES", "-1"),
+        ("DAILY_CAP_USD", "0"),
+        ("MONTHLY_CAP_USD", "1e3"),
+        ("MONTHLY_CAP_USD", "NaN"),
         ("DRAIN_SECONDS", "soon"),
     ],
 )

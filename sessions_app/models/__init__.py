@@ -2,6 +2,7 @@
 
 from sessions_app.models.calls import CallPatient, CallSession, CallView, Event, Item, ToolCall
 from sessions_app.models.keys import ClientSecret
+from sessions_app.models.ledger import LedgerEntry, LedgerPeriod
 from sessions_app.models.places import Place, StartCount
 from sessions_app.models.prices import Price
 from sessions_app.models.recordings import Recording
@@ -13,6 +14,8 @@ __all__ = [
     "ClientSecret",
     "Event",
     "Item",
+    "LedgerEntry",
+    "LedgerPeriod",
     "Place",
     "Price",
     "Recording",

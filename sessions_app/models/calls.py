@@ -62,6 +62,7 @@ class CallSession(models.Model):
         TIME_LIMIT = "time_limit", _("longest call reached")
         IDLE = "idle", _("nobody spoke")
         EMERGENCY = "emergency", _("emergency line was given")
+        BUDGET = "budget", _("what calls may cost was used up")
         UPSTREAM = "upstream", _("the voice service failed")
         REFUSED = "refused", _("the voice service refused the call")
         BAD_MESSAGE = "bad_message", _("the caller's program broke the protocol")
@@ -154,7 +155,7 @@ class Item(models.Model):
     data_classes = {
         DataClass.PUBLIC: (
             "id session item_id position speaker source transcript_state started_ms ended_ms audio_ms heard_ms "
-            "heard_chars interrupted response_id first_audio_ms"
+            "heard_chars interrupted response_id first_audio_ms revision"
         ),
         DataClass.HEALTH: "text",
     }
@@ -189,6 +190,7 @@ class Item(models.Model):
     interrupted = models.BooleanField(default=False)
     response_id = models.CharField(max_length=64, blank=True)
     first_audio_ms = models.PositiveIntegerField(null=True)  # from the end of the caller's turn to the first sound
+    revision = models.PositiveBigIntegerField(default=0, db_default=0)  # of the fact told: an older one changes nothing
 
     class Meta:
         ordering = ("position",)

@@ -27,6 +27,7 @@ class Task(models.Model):
         MESSAGE = "message", _("Message")
         CALLBACK = "callback", _("Callback")
         CHECK = "check", _("To check")
+        ALERT = "alert", _("Alert")  # about the service itself, not about a caller
 
     class Priority(models.TextChoices):
         NORMAL = "normal", _("Normal")

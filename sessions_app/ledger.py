@@ -1,0 +1,253 @@
+"""Keeps what calls cost within what was set: reserves before a call, settles as it goes on, gives back after it.
+
+Totals are absolute and the greatest one counts, so that they may come twice, late and in any order. The rows of a
+period are locked in one order and changed in one transaction: the bounds are exact, whoever else spends.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from agents_app.models import Clinic
+from agents_app.practice.models import Task
+from agents_app.practice.tasks import leave_task
+from sessions_app.call.budget import Standing
+from sessions_app.cost import Rates, cost_microusd
+from sessions_app.models import CallSession, LedgerEntry, LedgerPeriod, Place
+from sessions_app.threads import in_pool
+
+logger = logging.getLogger(__name__)
+
+WARN_SHARE = 0.8  # of a cap that is spent
+POOL_THREADS = 4
+LEFT_AFTER = dt.timedelta(seconds=60)  # an entry whose call holds no place by then was left by a process that died
+MAX_LEFTOVERS = 500  # in one sweep
+
+# What two minutes may use: both talk half of the time, the prompt is read ten times and is new once.
+ESTIMATED_USAGE = {
+    "text_in": 12_000,
+    "text_cached": 60_000,
+    "text_out": 1_500,
+    "audio_in": 1_200,
+    "audio_cached": 3_000,
+    "audio_out": 1_200,
+    "transcription_ms": 60_000,
+}
+
+
+def estimate(rates: Rates, transcription: Rates | None) -> int:
+    """Return what is kept back for a call, in millionths of a US dollar."""
+    return cost_microusd(ESTIMATED_USAGE, rates, transcription=transcription)
+
+
+def capped(clinic: Clinic) -> bool:
+    """Whether anything bounds what the clinic's calls may cost."""
+    return any(_caps(clinic).values())
+
+
+def reserve(clinic: Clinic, call_id: UUID, estimate_microusd: int) -> bool:
+    """Keep back what a new call may need; False, and nothing is kept, when it does not fit any more."""
+    day = timezone.now().astimezone(clinic.zone).date()
+    LedgerPeriod.objects.make(clinic, day)
+    with transaction.atomic():
+        periods = _lock_periods(clinic, day)
+        if not _fits(periods, clinic, estimate_microusd):
+            _alert(periods, clinic, lacking=estimate_microusd)
+            return False
+        LedgerEntry.objects.create(
+            call_id=call_id,
+            clinic=clinic,
+            day=day,
+            estimate_microusd=estimate_microusd,
+            reserved_microusd=estimate_microusd,
+        )
+        _change(periods, spent=0, reserved=estimate_microusd)
+    return True
+
+
+def settle(call_id: UUID, total_microusd: int, *, final: bool = False) -> Standing:
+    """Note that the call has cost `total_microusd` so far, and keep the estimate back again where that fits.
+
+    `final`: the call is over, and nothing is kept back. Afterwards a greater total still counts.
+    """
+    with transaction.atomic():
+        entry = LedgerEntry.objects.select_for_update().filter(call_id=call_id).first()
+        if entry is None:
+            return Standing.OK
+        clinic = Clinic.objects.get(pk=entry.clinic_id)
+        periods = _lock_periods(clinic, entry.day)
+        spent = max(0, total_microusd - entry.spent_microusd)
+        reserved = max(0, entry.reserved_microusd - spent)
+        _change(periods, spent=spent, reserved=reserved - entry.reserved_microusd)
+        entry.spent_microusd += spent
+        final = final or entry.settled
+        wanted = 0 if final else entry.estimate_microusd - reserved
+        fits = _fits(periods, clinic, wanted)
+        standing = _standing(periods, clinic, fits=fits, reserved=reserved)
+        kept = 0 if final else reserved + (wanted if fits else 0)
+        _change(periods, spent=0, reserved=kept - reserved)
+        entry.reserved_microusd, entry.settled = kept, final
+        entry.save(update_fields=["spent_microusd", "reserved_microusd", "settled"])
+        _alert(periods, clinic, lacking=0 if fits else wanted)
+    return standing
+
+
+def settle_abandoned(call_id: UUID) -> None:
+    """Settle a call that ended without its process: what is known of its cost counts, the rest is given back."""
+    known = CallSession.objects.filter(pk=call_id).values_list("cost_microusd", flat=True).first()
+    settle(call_id, known or 0, final=True)
+
+
+def settle_leftovers() -> int:
+    """Settle each call that nobody carries any more. Return how many there were."""
+    carried = Place.objects.filter(call_id=OuterRef("call_id"), lease_until__gt=Now())
+    left = LedgerEntry.objects.filter(~Exists(carried), settled=False, opened_at__lt=Now() - LEFT_AFTER)
+    call_ids = list(left.order_by("opened_at").values_list("call_id", flat=True)[:MAX_LEFTOVERS])
+    for call_id in call_ids:
+        settle_abandoned(call_id)
+    return len(call_ids)
+
+
+def _lock_periods(clinic: Clinic, day: dt.date) -> list[LedgerPeriod]:
+    """Return the sums in which a call counts, locked in the order in which everybody locks them."""
+    return list(LedgerPeriod.objects.of(clinic, day).order_by("pk").select_for_update())
+
+
+def _change(periods: Sequence[LedgerPeriod], *, spent: int, reserved: int) -> None:
+    if not spent and not reserved:
+        return
+    LedgerPeriod.objects.filter(pk__in=[period.pk for period in periods]).update(
+        spent_microusd=F("spent_microusd") + spent, reserved_microusd=F("reserved_microusd") + reserved
+    )
+    for period in periods:
+        period.spent_microusd += spent
+        period.reserved_microusd += reserved
+
+
+def _caps(clinic: Clinic) -> dict[tuple[bool, str], int | None]:
+    """Return each cap, in millionths of a US dollar, by whether it is the clinic's own and by its period."""
+    return {
+        (True, "day"): _microusd(clinic.daily_cap_usd),
+        (True, "month"): _microusd(clinic.monthly_cap_usd),
+        (False, "day"): _microusd(settings.DAILY_CAP_USD),
+        (False, "month"): _microusd(settings.MONTHLY_CAP_USD),
+    }
+
+
+def _microusd(dollars: Decimal | None) -> int | None:
+    return None if dollars is None else int(dollars * 1_000_000)
+
+
+def _bounded(periods: Sequence[LedgerPeriod], clinic: Clinic) -> list[tuple[LedgerPeriod, int]]:
+    """Return the periods that have a cap, each with it."""
+    caps = _caps(clinic)
+    found = [(period, caps[period.clinic_id is not None, period.kind]) for period in periods]
+    return [(period, cap) for period, cap in found if cap is not None]
+
+
+def _fits(periods: Sequence[LedgerPeriod], clinic: Clinic, wanted: int) -> bool:
+    return all(
+        period.spent_microusd + period.reserved_microusd + wanted <= cap for period, cap in _bounded(periods, clinic)
+    )
+
+
+def _standing(periods: Sequence[LedgerPeriod], clinic: Clinic, *, fits: bool, reserved: int) -> Standing:
+    bounded = _bounded(periods, clinic)
+    if not fits:
+        spent_up = reserved == 0 or any(period.spent_microusd >= cap for period, cap in bounded)
+        return Standing.MESSAGE if spent_up else Standing.TEXT_ONLY
+    return Standing.WARN if any(period.spent_microusd >= WARN_SHARE * cap for period, cap in bounded) else Standing.OK
+
+
+def _alert(periods: Sequence[LedgerPeriod], clinic: Clinic, *, lacking: int = 0) -> None:
+    """Tell the staff, once for each period, that most of a cap is spent, and that `lacking` did not fit any more.
+
+    A clinic's own cap is told by a task; the installation's concerns whoever reads its log.
+    """
+    for period, cap in _bounded(periods, clinic):
+        refused = lacking > 0 and period.spent_microusd + period.reserved_microusd + lacking > cap
+        if refused and period.refused_at is None:
+            period.refused_at = period.warned_at = timezone.now()
+            text = _("The %(cap)s set for calls in %(period)s are spent, or kept for calls under way: no call begins.")
+        elif period.warned_at is None and period.spent_microusd >= WARN_SHARE * cap:
+            period.warned_at = timezone.now()
+            text = _("Most of the %(cap)s set for calls in %(period)s is spent. When all of it is, no call begins.")
+        else:
+            continue
+        period.save(update_fields=["warned_at", "refused_at"])
+        begins = f"{period.begins:%Y-%m-%d}" if period.kind == LedgerPeriod.Kind.DAY else f"{period.begins:%Y-%m}"
+        if period.clinic_id is None:
+            logger.warning("The installation's budget runs out", extra={"period": begins, "refused": refused})
+            continue
+        leave_task(
+            clinic=clinic,
+            kind=Task.Kind.ALERT,
+            text=text % {"cap": f"${cap / 1_000_000:.2f}", "period": begins},
+            priority=Task.Priority.URGENT if refused else Task.Priority.NORMAL,
+        )
+
+
+class Ledger:
+    """Settles the calls of one process, in threads of its own: a call never waits for it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ledger")
+
+    def account(self, call_id: UUID) -> Account:
+        return Account(call_id, self._pool)
+
+    def close(self) -> None:
+        """Let go of the threads, once what they do is done."""
+        self._pool.shutdown()
+
+
+class Account:
+    """One call's cost, as it goes on: at most one settlement at a time, and the newest total next."""
+
+    def __init__(self, call_id: UUID, pool: Executor) -> None:
+        self._call_id, self._pool = call_id, pool
+        self._total = 0
+        self._settling = False
+
+    def spent(self, total_microusd: int) -> bool:
+        """Take note of a new total. True when `settle` is to be run, in a task of the call's."""
+        self._total = max(self._total, total_microusd)
+        return not self._settling
+
+    async def settle(self) -> AsyncIterator[Standing]:
+        """Settle until nothing new is left, and tell how the budget stands after each time.
+
+        What fails is settled with the next total, or at the end.
+        """
+        self._settling, settled = True, -1
+        try:
+            while settled < self._total:
+                settled = self._total
+                yield await in_pool(self._pool, settle, self._call_id, settled)
+        except Exception as error:
+            logger.warning("A call could not be settled", extra=self._about(error))
+        finally:
+            self._settling = False
+
+    async def close(self) -> None:
+        """The call is over: what it has cost counts, the rest is given back. What fails is done by the next sweep."""
+        try:
+            await in_pool(self._pool, partial(settle, self._call_id, self._total, final=True))
+        except Exception as error:
+            logger.warning("A call could not be settled", extra=self._about(error))
+
+    def _about(self, error: Exception) -> dict[str, str]:
+        return {"call": str(self._call_id), "error": type(error).__name__}
