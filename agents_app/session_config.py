@@ -13,8 +13,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-# Streams, follows the language hint, and was recorded in voice sessions. Of the others, whisper-1 and the gpt-4o family
-# end on 2027-02-26, and gpt-realtime-whisper takes neither keywords nor, in some sessions, voice activity detection.
+# Streams, follows the language hint, takes keywords, and was recorded in voice sessions. Of the others, whisper-1 and
+# the gpt-4o family end on 2027-02-26, and gpt-realtime-whisper takes neither keywords nor, in some sessions, voice
+# activity detection.
 TRANSCRIPTION_MODEL = "gpt-live-transcribe"
 PCM_24_KHZ = {"type": "audio/pcm", "rate": 24_000}
 # The most that the field takes, and a bound on a reply that will not end: about three minutes of speech. Less would
@@ -49,7 +50,7 @@ def _server_vad(*, threshold: float, silence_duration_ms: int) -> dict[str, Any]
 
 
 # By Agent.TurnTaking. Defaults of the service differ by model, so each value is written out.
-TURN_DETECTION: dict[str, dict[str, Any]] = {
+TURN_DETECTION: dict[str, dict[str, Any] | None] = {
     "quiet": _server_vad(threshold=0.5, silence_duration_ms=500),
     # Louder before it counts as speech, and a longer pause: other people's words fall into the caller's own pauses.
     "noisy": _server_vad(threshold=0.75, silence_duration_ms=700),
@@ -62,6 +63,8 @@ TURN_DETECTION: dict[str, dict[str, Any]] = {
         "create_response": True,
         "interrupt_response": True,
     },
+    # The caller's finger says when a turn begins and ends.
+    "button": None,
 }
 # In a noisy room the phone is held to the mouth: what is far away is then noise. Elsewhere a laptop on the table is
 # the harder case, and a close microphone loses little by being treated as one.
@@ -70,6 +73,7 @@ NOISE_REDUCTION: dict[str, dict[str, str]] = {
     "noisy": {"type": "near_field"},
     "slow": {"type": "far_field"},
     "semantic": {"type": "far_field"},
+    "button": {"type": "near_field"},
 }
 
 RULES = """\
@@ -161,12 +165,13 @@ def fill_in(text: str, values: dict[str, str]) -> str:
 
 def _audio(content: dict[str, Any]) -> dict[str, Any]:
     preset = content["turn_taking"]
+    detection = TURN_DETECTION[preset]
     return {
         "input": {
             "format": dict(PCM_24_KHZ),
             "noise_reduction": dict(NOISE_REDUCTION[preset]),
-            "transcription": {"model": TRANSCRIPTION_MODEL, "language": content["language"]},
-            "turn_detection": dict(TURN_DETECTION[preset]),
+            "transcription": _transcription(content),
+            "turn_detection": None if detection is None else dict(detection),
         },
         "output": {
             "format": dict(PCM_24_KHZ),
@@ -174,6 +179,12 @@ def _audio(content: dict[str, Any]) -> dict[str, Any]:
             "speed": float(content["speed"]),
         },
     }
+
+
+def _transcription(content: dict[str, Any]) -> dict[str, Any]:
+    hints = {"model": TRANSCRIPTION_MODEL, "language": content["language"]}
+    keywords = content.get("keywords")  # a version of schema 1 has none
+    return {**hints, "keywords": list(keywords)} if keywords else hints
 
 
 def _calendar(today: date, zone: ZoneInfo) -> str:

@@ -144,7 +144,7 @@ def test_agent_without_tools_sends_an_empty_list():
 
 @pytest.mark.parametrize("preset", sorted(TURN_DETECTION))
 def test_each_preset_is_valid_by_the_official_types_and_nothing_is_unknown_to_them(preset: str):
-    session = config(turn_taking=preset)
+    session = config(turn_taking=preset, keywords=["Dr. Okafor"])
 
     parsed = RealtimeSessionCreateRequest.model_validate(session)
 
@@ -166,7 +166,7 @@ def unknown_fields(model: Any) -> list[str]:
 def test_presets_differ_and_semantic_detection_has_only_its_own_fields():
     sent = {preset: (TURN_DETECTION[preset], NOISE_REDUCTION[preset]) for preset in TURN_DETECTION}
 
-    assert sorted(sent) == ["noisy", "quiet", "semantic", "slow"]
+    assert sorted(sent) == ["button", "noisy", "quiet", "semantic", "slow"]
     assert all(one != other for one, other in itertools.combinations(sent.values(), 2))
     assert sent["noisy"][1] == {"type": "near_field"}
     assert sent["semantic"][0] == {
@@ -174,6 +174,23 @@ def test_presets_differ_and_semantic_detection_has_only_its_own_fields():
         "eagerness": "medium",
         "create_response": True,
         "interrupt_response": True,
+    }
+
+
+def test_push_to_talk_sends_null_and_not_a_missing_key():
+    heard = config(turn_taking="button")["audio"]["input"]
+
+    assert heard["turn_detection"] is None
+    assert "turn_detection" in heard
+
+
+def test_names_of_the_practice_are_keywords_of_the_transcription_beside_the_language():
+    heard = config(keywords=["Dr. Okafor", "veneer"], language="es")["audio"]["input"]
+
+    assert heard["transcription"] == {
+        "model": "gpt-live-transcribe",
+        "language": "es",
+        "keywords": ["Dr. Okafor", "veneer"],
     }
 
 
