@@ -1,7 +1,8 @@
 # make run [PORT=8000]   from a bare checkout to a working demo
 # make test              every check and test; make lint, make lock: parts of the same
+# make soak              the long forms of the tests, once, on SQLite
 # make bench [ROUNDS=3 CALLERS=24 SECONDS=6]   what a call costs, beside a bare byte pump
-.PHONY: run test bench lint lock python demo-environment dev-environment
+.PHONY: run test soak bench lint lock python demo-environment dev-environment
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -23,6 +24,9 @@ test: lint
 	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(PARALLEL)
 	@if DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/python -m tests.services; then \
 		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/pytest $(PARALLEL); fi
+
+soak: dev-environment
+	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest -m soak
 
 # The pump and our server under Daphne and uvicorn, in interleaved rounds.
 ROUNDS ?= 3
