@@ -16,7 +16,7 @@ PACKAGES = ("agents_app", "sessions_app", "config")
 # its own layer and those beneath.
 LAYERS = {
     "pure": """
-        agents_app.data_classes agents_app.guardrails agents_app.session_config agents_app.demo.pack
+        agents_app.data_classes agents_app.guardrails agents_app.hints agents_app.session_config agents_app.demo.pack
         agents_app.demo.receptionists agents_app.practice.choice agents_app.practice.days agents_app.practice.matching
         agents_app.practice.normal agents_app.practice.slot_ids agents_app.practice.slots
         sessions_app.admission sessions_app.byte_ranges sessions_app.call sessions_app.cost sessions_app.dialect

@@ -15,6 +15,7 @@ from agents_app.models import Agent, AgentVersion, Guardrail, Instruction, Realt
 from agents_app.publishing import content_hash, fixed_lines, freeze, lines_without_sound, publish, roll_back
 from agents_app.tools import Recap, ToolContext, ToolOutcome
 from tests.make import make_agent, make_clinic, make_user
+from tests.make_practice import make_provider, make_visit_type
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +85,7 @@ def test_freeze_holds_all_that_a_call_needs(registry: None):
 
     definition = {"type": "function", "parameters": {"additionalProperties": False, "properties": {}, "type": "object"}}
     assert content == {
-        "schema": 1,
+        "schema": 2,
         "name": "Lexi",
         "language": "en",
         "model": {"name": "gpt-realtime-2.1", "reasoning": True, "parallel_tools": True},
@@ -92,6 +93,8 @@ def test_freeze_holds_all_that_a_call_needs(registry: None):
         "speed": "1.00",
         "reasoning_effort": "low",
         "turn_taking": "quiet",
+        "echo_guard": "guarded",
+        "keywords": [agent.clinic.name],
         "lines": {
             "greeting": "Hello there.",
             "disclosure": "I am an automated assistant.",
@@ -320,3 +323,33 @@ def test_fixed_lines_name_their_clips():
         "guardrail:0": "First.",
         "guardrail:1": "Second.",
     }
+
+
+def test_practices_names_are_frozen_as_keywords_after_the_managers_own(registry: None):
+    agent = full_agent()
+    agent.keywords = "veneer\r\n\r\n  Zoom  whitening \r\nVENEER"
+    make_provider(agent.clinic, name="Dr. Maya Adams", spoken_as="Dr. Adams")
+    make_provider(agent.clinic, name="Dr. Gone", active=False)
+    make_provider(make_clinic(), name="Dr. Elsewhere")
+    make_visit_type(agent.clinic, name="Cleaning", keywords="scale and polish, hygiene visit")
+
+    assert freeze(agent)["keywords"] == [
+        "veneer",
+        "Zoom whitening",
+        "Dr. Maya Adams",
+        "Dr. Adams",
+        agent.clinic.name,
+        "Cleaning",
+        "scale and polish",
+        "hygiene visit",
+    ]
+
+
+def test_keywords_without_bound_are_reasons_against(registry: None):
+    agent = full_agent()
+    agent.keywords = "\n".join([*(f"word {n}" for n in range(100)), "x" * 61])
+
+    assert reasons(lambda: publish(agent, None, speak=Speaker())) == [
+        "There are more than 100 words that callers use.",
+        f"“{'x' * 60}…” is too long for a word that callers use: one name or term a line.",
+    ]
