@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -107,8 +108,11 @@ class QueuedStream(logging.Handler):
         self._lines: queue.Queue[str | None] = queue.Queue(queued_lines)
         self._thread: threading.Thread | None = None
         self.dropped = 0
+        self.errors: Counter[str] = Counter()  # by logger: ours have the name of their module
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self.errors[record.name] += 1
         try:
             line = self.format(record)
         except Exception as error:  # a record that cannot be told is told as that: never by a traceback with its values
@@ -137,9 +141,9 @@ class QueuedStream(logging.Handler):
         super().close()
 
 
-def dropped_lines() -> int:
-    """Return how many lines this process has not written."""
-    return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, QueuedStream))
+def handlers() -> list[QueuedStream]:
+    """Return what this process logs through."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, QueuedStream)]
 
 
 def hide_exception_text() -> None:

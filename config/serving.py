@@ -74,7 +74,7 @@ def serve_uvicorn(application: Application, listener: socket.socket, lifetime: L
     """Serve until the drain is over."""
     config = uvicorn.Config(
         application,
-        http=_BoundedHttp,
+        http=BoundedHttp,
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=PING_EVERY_S,
@@ -108,7 +108,7 @@ class _DrainingUvicorn(uvicorn.Server):
         yield
 
 
-class _BoundedHttp(H11Protocol):
+class BoundedHttp(H11Protocol):
     """uvicorn waits for ever for the rest of a request: 100 slow ones would hold 100 of our files."""
 
     _patience: asyncio.TimerHandle | None = None
@@ -141,7 +141,7 @@ def serve_daphne(application: Application, listener: socket.socket, lifetime: Li
     """Serve until the drain is over."""
     server = Daphne(
         application,
-        endpoints=[f"fd:fileno={listener.fileno()}"],
+        endpoints=[f"fd:fileno={listener.detach()}"],  # Twisted closes it
         signal_handlers=False,
         http_timeout=60,
         ping_interval=PING_EVERY_S,

@@ -179,6 +179,8 @@ MONTHLY_CAP_USD: Decimal | None = _read("MONTHLY_CAP_USD", _dollars, default=Non
 TRUSTED_PROXIES: int = _read("TRUSTED_PROXIES", _count, default=0)
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # a trusted proxy writes it anew
+# With it, /metrics is for whoever shows it; without, for this machine alone.
+METRICS_TOKEN: str = _read("METRICS_TOKEN", str, default="")
 DRAIN_SECONDS: int = _read("DRAIN_SECONDS", _count, default=600)
 
 INSTALLED_APPS = [

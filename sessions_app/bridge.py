@@ -12,9 +12,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
+from sessions_app import metrics
 from sessions_app.call import Call
 from sessions_app.dialect import said
 from sessions_app.effects import (
@@ -23,6 +24,7 @@ from sessions_app.effects import (
     ConnectModel,
     CutSound,
     Effect,
+    Fact,
     HangUp,
     LeaveModel,
     LeaveTask,
@@ -36,7 +38,6 @@ from sessions_app.events import Malformed, encode_audio, parse
 from sessions_app.leg import Leg
 from sessions_app.opening import Opening
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed
-from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.tool_gateway import ToolGateway
 
@@ -47,6 +48,12 @@ Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 MAX_WAITING_SOUND_MS = 2000  # for an upstream that is too slow: later than this nobody would be answered in time
 
 
+class Facts(Protocol):
+    """Where what happened goes: to the recorder, perhaps by way of somebody who counts."""
+
+    def put(self, session_id: UUID, fact: Fact) -> None: ...
+
+
 class Bridge:
     """Lives as long as the call, not as long as the caller's socket."""
 
@@ -55,7 +62,7 @@ class Bridge:
         opening: Opening,
         *,
         connect: Connect,
-        recorder: Recorder,
+        recorder: Facts,
         gateway: ToolGateway,
         spool: Spool | None,
     ) -> None:
@@ -149,6 +156,7 @@ class Bridge:
         else:
             lost = await self._carry(connection)
         if self._model is asyncio.current_task():
+            metrics.UPSTREAM_LOST.labels(metrics.upstream_code(lost)).inc()
             self._take(lambda now: self._call.model_lost(lost, now=now))
 
     async def _carry(self, connection: RealtimeConnection) -> str:

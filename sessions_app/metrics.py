@@ -7,9 +7,8 @@ its sound. A label's values are a fixed set: what is not in it counts as "other"
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -47,6 +46,7 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
 
 CALLS_LIVE = _gauge("calls_live", "Calls in progress")
 SOCKETS_OPEN = _gauge("sockets_open", "Callers' sockets")
+TASKS = _gauge("tasks", "Tasks of the event loop")
 CALLS_STARTED = _counter("calls_started", "Calls begun")
 CALLS_ENDED = _counter("calls_ended", "Calls ended", "reason")
 CALLS_REFUSED = _counter("calls_refused", "Calls refused after the socket was accepted", "cause")
@@ -64,11 +64,11 @@ TOOL_SECONDS = _histogram("tool_seconds", "How long function calls took", TOOL_B
 UPSTREAM_CONNECTS = _counter("upstream_connects", "Tries to connect upstream", "result")
 UPSTREAM_LOST = _counter("upstream_lost", "Upstream connections that ended unasked", "code")
 UPSTREAM_SECONDS = _histogram("upstream_connect_seconds", "How long connecting took", TOOL_BUCKETS)
-FAULTS = _counter("faults", "Faults of ours", "where")
+FAULTS = _counter("faults", "Errors in the log, by the module that wrote them", "module")
 LOOP_LAG_SECONDS = _histogram("loop_lag_seconds", "How late the event loop was, looked at each 0.1 s", LAG_BUCKETS)
-LOGS_DROPPED = _gauge("log_lines_dropped", "Lines of the log that nobody took in time")
+LOG_LINES_DROPPED = _counter("log_lines_dropped", "Lines of the log that nobody took in time")
 FACTS_WAITING = _gauge("recorder_facts_waiting", "Facts that are not stored yet")
-FACTS_DROPPED = _gauge("recorder_facts_dropped", "Facts that could not be stored")
+FACTS_DROPPED = _counter("recorder_facts_dropped", "Facts that could not be stored")
 DRAINING = _gauge("draining", "1 while the process lets its calls end")
 
 # Label values that may occur, so that a series exists before its first event.
@@ -86,14 +86,19 @@ _COUNTED_DROPS = {"audio_too_fast": "too_fast", "early_audio_dropped": "early", 
 _COUNTED_BAD = {"malformed": "model", "from_caller:refused": "caller"}
 
 
-class CallMeter:
-    """Takes one call's facts. An item is told several times over, each time as it is known then."""
+class CountedFacts:
+    """Takes one call's facts, counts them, and hands them on. An item is told again each time more is known of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[UUID, Fact], None]) -> None:
+        self._put = put
         self._items: dict[str, ItemSaved] = {}
         CALLS_STARTED.inc()
 
-    def take(self, fact: Fact) -> None:
+    def put(self, session_id: UUID, fact: Fact) -> None:
+        self._put(session_id, fact)
+        self._count(fact)
+
+    def _count(self, fact: Fact) -> None:
         if isinstance(fact, ItemSaved):
             before, self._items[fact.item_id] = self._items.get(fact.item_id), fact
             if fact.first_audio_ms is not None and (before is None or before.first_audio_ms is None):
@@ -130,19 +135,6 @@ def tool_ran(name: str, status: str, seconds: float) -> None:
     TOOL_SECONDS.labels(tool).observe(seconds)
 
 
-@contextmanager
-def connecting(code_of: Callable[[BaseException], str]) -> Iterator[None]:
-    """Time one try to connect upstream, and count how it went."""
-    began = time.monotonic()
-    try:
-        yield
-    except Exception as failed:
-        UPSTREAM_CONNECTS.labels(upstream_code(code_of(failed))).inc()
-        raise
-    UPSTREAM_CONNECTS.labels("ok").inc()
-    UPSTREAM_SECONDS.observe(time.monotonic() - began)
-
-
 def upstream_code(code: str) -> str:
     """Return our own word for how upstream failed, or "other": a provider's code could be anything."""
     return code if re.fullmatch(r"upstream_([a-z]{1,20}|(closed_)?\d{3,4})", code) else OTHER
@@ -150,6 +142,15 @@ def upstream_code(code: str) -> str:
 
 def _one_of(value: str, known: Container[str]) -> str:
     return value if value in known else OTHER
+
+
+_caught_up: dict[Counter, float] = {}
+
+
+def catch_up(counter: Counter, total: float) -> None:
+    """Bring a counter to what somebody else has counted."""
+    counter.inc(max(0.0, total - _caught_up.get(counter, 0.0)))
+    _caught_up[counter] = total
 
 
 def exposition() -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,7 +23,7 @@ from sessions_app.draining import Drain
 from sessions_app.gate import Gate
 from sessions_app.models import CallSession, Place
 from sessions_app.opening import Opening
-from sessions_app.realtime import open_connection
+from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.refused_keys import noticing
@@ -38,7 +39,7 @@ CLOSE_TOOLS_S = 10.0
 
 class CallRegistry:
     def __init__(self, *, connect: Connect = open_connection) -> None:
-        self._connect = connect
+        self._connect = _counted(connect)
         self._recorder = Recorder(on_ended=_keep_sound)
         self._gateway = ToolGateway()
         self._calls: dict[UUID, asyncio.Task[None]] = {}
@@ -53,7 +54,8 @@ class CallRegistry:
         call_id = opening.context.call_id
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
-        bridge = Bridge(opening, connect=connect, recorder=self._recorder, gateway=self._gateway, spool=spool)
+        facts = metrics.CountedFacts(self._recorder.put)
+        bridge = Bridge(opening, connect=connect, recorder=facts, gateway=self._gateway, spool=spool)
         self._bridges[call_id] = bridge
         self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge))
         if self._heart is None or self._heart.done():
@@ -105,6 +107,14 @@ class CallRegistry:
         return self._gate.overload(live=self.live, storing_late_s=0.0)
 
     @property
+    def sockets(self) -> int:
+        return len(self._sockets)
+
+    @property
+    def recorder(self) -> Recorder:
+        return self._recorder
+
+    @property
     def draining(self) -> bool:
         return self._drain is not None
 
@@ -154,6 +164,21 @@ class CallRegistry:
         tools.start()
         tools.join(timeout=CLOSE_TOOLS_S)
         self._recorder.close()
+
+
+def _counted(connect: Connect) -> Connect:
+    async def count_and_connect(upstream: Upstream) -> RealtimeConnection:
+        began = time.monotonic()
+        try:
+            connection = await connect(upstream)
+        except UpstreamFailed as failed:
+            metrics.UPSTREAM_CONNECTS.labels(metrics.upstream_code(failed.code)).inc()
+            raise
+        metrics.UPSTREAM_CONNECTS.labels("ok").inc()
+        metrics.UPSTREAM_SECONDS.observe(time.monotonic() - began)
+        return connection
+
+    return count_and_connect
 
 
 def _keep_sound(session_id: UUID) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 from agents_app.models import Clinic, canonical_json
 from agents_app.practice.tasks import leave_task
 from agents_app.tools import Recap, ToolContext, ToolError, ToolOutcome, ToolSpec, registered_tools
+from sessions_app import metrics
 from sessions_app.call.function_calls import RecapShown, ToolResult
 from sessions_app.effects import LeaveTask, RefuseTool, RunTool
 from sessions_app.models import CallPatient, ToolCall
@@ -57,6 +59,12 @@ class ToolGateway:
 
     async def run(self, function_call: RunTool, context: CallContext) -> ToolResult:
         """Return how the call ended; never raises but when it is cancelled. A late result stands in the row alone."""
+        began = time.monotonic()
+        result = await self._run_in_time(function_call, context)
+        metrics.tool_ran(function_call.name, _status_of(result), time.monotonic() - began)
+        return result
+
+    async def _run_in_time(self, function_call: RunTool, context: CallContext) -> ToolResult:
         spec = registered_tools().get(function_call.name)
         trace_id = uuid4()
         if spec is None:
@@ -306,9 +314,13 @@ def _store_begun(spec: ToolSpec, function_call: RunTool, context: CallContext, t
         return mine.get() if begun else None
 
 
-def _store_ended(row: ToolCall, result: ToolResult, *, duration_ms: int) -> None:
+def _status_of(result: ToolResult) -> str:
     asked = ToolCall.Status.ASKED if result.recap is not None else ToolCall.Status.ERROR
-    row.status = ToolCall.Status.OK if result.ok else asked
+    return ToolCall.Status.OK if result.ok else asked
+
+
+def _store_ended(row: ToolCall, result: ToolResult, *, duration_ms: int) -> None:
+    row.status = _status_of(result)
     row.error_code = result.output.get("error_code", "")
     row.output, row.filled, row.duration_ms = result.output, result.filled, duration_ms
     row.confidence = result.output.get("confidence")

@@ -54,12 +54,12 @@ class Command(BaseCommand):
         try:
             listener = _listener(options)
         except OSError as error:
-            _refuse(f"{_where(options)} cannot be used: {error.strerror or error}.")
+            _refuse(f"{_where(options)} cannot be used: {os.strerror(error.errno) if error.errno else error}.")
         _raise_file_limit()
-        with lock, listener:
+        with lock:
             logger.info("Serving", extra={"server": options["server"], "url": _address(listener)})
             SERVERS[options["server"]](application, listener, Lifetime())
-        _end()
+            _end()
 
 
 class Lifetime:

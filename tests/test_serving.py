@@ -1,0 +1,403 @@
+"""`manage.py serve`, as production runs it, on both servers: how it begins, what it tells of itself, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from django.conf import settings
+from websockets.exceptions import ConnectionClosed
+
+from agents_app.models import Agent
+from config import process_lock, serving, static_files
+from config.operations import may_read_figures
+from sessions_app.models import CallSession
+from tests.make import make_clinic
+from tests.servers import KINDS, Server, collected_static, ended_call, eventually, in_thread, live_agent, running_server
+from tests.sessions_app.standin.recording import Json, RecordingClient
+
+EXIT_S = 15.0
+CLOSED = {"uvicorn": {1012: 1012, 1013: 1013}, "daphne": {1012: 4012, 1013: 4013}}  # Daphne cannot spell these
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(kind: str, transactional_db: None, tmp_path: Path) -> Iterator[Start]:
+    """Start a server that this test may end."""
+    begun = []
+
+    def start_one(**environment: str) -> Server:
+        running = running_server(kind, tmp_path, **environment)
+        begun.append(running)
+        return running.__enter__()
+
+    yield start_one
+    for running in begun:
+        running.__exit__(None, None, None)
+
+
+async def closed(caller: RecordingClient) -> tuple[list[Json], int]:
+    """Read to the end; return what was told, and the close code."""
+    try:
+        while True:
+            await caller.next()
+    except ConnectionClosed as end:
+        return caller.events, end.rcvd.code if end.rcvd is not None else 1006
+
+
+async def readiness(server: Server) -> tuple[int, Json]:
+    status, text = await asyncio.to_thread(server.get, "/readyz")
+    return status, json.loads(text)
+
+
+async def exit_code(server: Server) -> int:
+    return await asyncio.to_thread(server.process.wait, EXIT_S)
+
+
+def states(agent: Agent) -> list[tuple[str, str]]:
+    return list(CallSession.objects.filter(version__agent=agent).values_list("state", "end_reason"))
+
+
+# The end.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_r24_drain_refuses_new_calls_lets_live_ones_end_and_leaves_with_0(start: Start, number: signal.Signals):
+    server = start()
+    agent = await in_thread(live_agent)
+
+    async with server.upstream():
+        async with server.call(agent) as caller:
+            await caller.until("response.done")
+            assert await readiness(server) == (200, {"ready": True, "failing": []})
+            server.process.send_signal(number)
+            async with asyncio.timeout(1.0):
+                while (await readiness(server))[0] == 200:
+                    pass
+            draining = await readiness(server)
+            async with server.call(agent) as second:
+                refused = await closed(second)
+            await caller.say("Are you still there?")
+            await caller.send("response.create")
+            await caller.until("response.done")
+            still_running = server.process.poll() is None
+        code = await exit_code(server)
+
+    assert draining == (503, {"ready": False, "failing": ["draining"]})
+    [event], close_code = refused
+    assert (event["type"], event["error"]["code"], close_code) == (
+        "error", "restarting", CLOSED[server.kind][1013],
+    )  # fmt: skip
+    assert 500 <= event["error"]["retry_after_ms"] <= 4000
+    assert still_running
+    assert code == 0
+    assert await in_thread(lambda: states(agent)) == [("ended", "caller")]
+
+
+async def test_r24_calls_that_do_not_end_are_ended_at_the_limit(start: Start):
+    server = start(DRAIN_SECONDS="1")
+    agent = await in_thread(lambda: live_agent(make_clinic(max_concurrent_calls=5, max_calls_per_address=5)))
+
+    async with server.upstream():
+        calls = [server.call(agent) for _ in range(5)]
+        callers = [await call.__aenter__() for call in calls]
+        for caller in callers:
+            await caller.until("response.done")
+        server.process.terminate()
+        ends = await asyncio.gather(*(closed(caller) for caller in callers))
+        code = await exit_code(server)
+        for call in calls:
+            await call.__aexit__(None, None, None)
+
+    assert {end[1] for end in ends} == {CLOSED[server.kind][1012]}
+    assert code == 0
+    assert set(await in_thread(lambda: states(agent))) == {("ended", "interrupted")}
+
+
+async def test_r24_second_signal_ends_the_calls_at_once(start: Start):
+    server = start(DRAIN_SECONDS="600")
+    agent = await in_thread(live_agent)
+
+    async with server.upstream(), server.call(agent) as caller:
+        await caller.until("response.done")
+        server.process.terminate()
+        async with asyncio.timeout(EXIT_S):
+            while (await readiness(server))[0] == 200:
+                pass
+        server.process.terminate()
+        _, close_code = await closed(caller)
+        code = await exit_code(server)
+
+    assert (close_code, code) == (CLOSED[server.kind][1012], 0)
+    assert await in_thread(lambda: states(agent)) == [("ended", "interrupted")]
+
+
+# The beginning.
+
+
+def serve(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {
+        "DEBUG": "false", "DATA_DIR": str(directory), "SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "a.example",
+        "DATA_KEYS": ",".join(settings.DATA_KEYS), "OPENAI_API_KEY": "sk-test", "DATABASE_URL": "", "REDIS_URL": "",
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", "serve", *arguments],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, **own, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_r47_second_process_without_redis_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "static").symlink_to(collected_static())
+
+    with process_lock.take(tmp_path):
+        refused = serve(tmp_path, "--port", "0")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Frontdesk cannot start: another server (process {os.getpid()}) runs on {tmp_path}. "
+        "Several processes need REDIS_URL.\n"
+    )
+
+
+def test_r47_lock_is_free_again_when_its_holder_is_gone(tmp_path: Path):
+    with process_lock.take(tmp_path), pytest.raises(process_lock.Taken):
+        process_lock.take(tmp_path)
+
+    process_lock.take(tmp_path).close()
+
+
+def test_serve_refuses_files_that_were_not_collected(tmp_path: Path):
+    refused = serve(tmp_path, "--port", "0")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "Frontdesk cannot start: The static files have not been collected. "
+        "Run: python manage.py collectstatic --noinput\n"
+    )
+
+
+def test_files_collected_before_the_code_changed_are_refused(tmp_path: Path):
+    manifest = tmp_path / "staticfiles.json"
+    manifest.touch()
+    fresh = static_files.trouble(tmp_path)
+    os.utime(manifest, (0, 0))
+
+    assert (fresh, static_files.trouble(tmp_path)) == ("", "The static files have changed since they were collected.")
+
+
+def test_serve_refuses_a_port_that_is_taken(tmp_path: Path):
+    (tmp_path / "static").symlink_to(collected_static())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        migrated = {"DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}"}
+        refused = serve(tmp_path, "--port", str(port), **migrated)
+
+    assert refused.returncode == 1
+    assert refused.stderr == f"Frontdesk cannot start: 127.0.0.1:{port} cannot be used: Address already in use.\n"
+
+
+# While it runs.
+
+
+def test_pages_ask_for_hashed_files_that_may_be_kept_for_ever(server: Server):
+    agent = live_agent()
+
+    page = server.get(f"/talk/{agent.public_name}/")[1]
+    [script] = re.findall(r'src="(/static/sessions_app/talk\.[0-9a-f]{12}\.js)"', page)
+    status, source = server.get(script)
+
+    assert status == 200
+    imports = re.findall(r'from "\./(.+?)"', source)
+    assert imports != []
+    assert [name for name in imports if not re.fullmatch(r"\w+\.[0-9a-f]{12}\.js", name)] == []
+
+
+def test_nothing_of_the_data_directory_but_static_files_is_served(server: Server):
+    (server.data_dir / "spool").mkdir(exist_ok=True)
+    (server.data_dir / "spool" / "one.pcm").write_bytes(b"sound")
+
+    answers = [server.get(path)[0] for path in ("/static/../spool/one.pcm", "/static/spool/one.pcm", "/spool/one.pcm")]
+
+    assert answers == [404, 404, 404]
+
+
+def test_health_is_answered_to_whoever_asks_by_whatever_name(server: Server):
+    assert server.get("/healthz", Host="10.0.0.7:8000") == (200, "alive\n")
+    status, text = server.get("/readyz", Host="10.0.0.7:8000")
+    assert (status, json.loads(text)) == (200, {"ready": True, "failing": []})
+
+
+def test_figures_are_for_this_machine_and_not_for_a_proxy_on_it(server: Server):
+    assert server.get("/metrics")[0] == 200
+    assert server.get("/metrics", **{"X-Forwarded-For": "127.0.0.1"})[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer", "may"),
+    [
+        ({}, "127.0.0.1", False),
+        ({b"authorization": b"Bearer wrong"}, "127.0.0.1", False),
+        ({b"authorization": b"Bearer t0ken"}, "203.0.113.7", True),
+    ],
+)
+def test_with_a_token_figures_are_for_its_holders(settings: Any, headers: dict[bytes, bytes], peer: str, may: bool):
+    settings.METRICS_TOKEN = "t0ken"
+
+    assert may_read_figures(headers, peer) is may
+
+
+@pytest.mark.parametrize(("peer", "may"), [("::1", True), ("203.0.113.7", False), ("", False)])
+def test_without_a_token_figures_are_for_this_machine(peer: str, may: bool):
+    assert may_read_figures({}, peer) is may
+
+
+async def test_call_is_counted_and_no_label_holds_an_id(server: Server):
+    agent = await in_thread(lambda: live_agent(tools=["get_datetime"]))
+    name = 'frontdesk_calls_ended_total{reason="caller"}'
+    tool = 'frontdesk_tool_calls_total{status="ok",tool="get_datetime"}'
+    before = [await asyncio.to_thread(server.figure, one) for one in (name, tool)]
+
+    async with server.upstream() as standin:
+        standin.set_faults(script=[{"say": "Hello."}, {"say": "One moment.", "call": [["get_datetime", {}]]}])
+        async with server.call(agent) as caller:
+            await caller.until("response.done")
+            live = await asyncio.to_thread(server.figure, "frontdesk_calls_live")
+            await caller.say("What day is it?")
+            await caller.send("response.create")
+            await caller.until("response.done")
+            await caller.until("response.done")
+        call = await ended_call(agent)
+    figures = (await asyncio.to_thread(server.get, "/metrics"))[1]
+
+    assert live >= 1
+    assert [await asyncio.to_thread(server.figure, one) for one in (name, tool)] == [one + 1 for one in before]
+    assert str(call.pk) not in figures
+    assert agent.public_name not in figures
+    assert await asyncio.to_thread(server.figure, 'frontdesk_audio_seconds_total{speaker="agent"}') > 0
+
+
+async def test_message_that_is_somewhat_too_large_is_answered_and_a_huge_one_ends_the_socket(server: Server):
+    agent = await in_thread(live_agent)
+
+    async with server.upstream(), server.call(agent) as caller:
+        await caller.until("response.done")
+        await caller.socket.send("x" * (100 * 1024))
+        told = (await caller.until("error"))[-1]["error"]["code"]
+        await caller.socket.send("x" * (serving.MAX_MESSAGE_BYTES + 1))
+        _, code = await closed(caller)
+
+    # Daphne drops the connection without a close frame.
+    assert (told, code) == ("message_too_large", {"uvicorn": 1009, "daphne": 1006}[server.kind])
+
+
+async def test_r34_of_many_starts_at_once_the_most_are_told_when_to_come_back(server: Server):
+    agent = await in_thread(lambda: live_agent(make_clinic(max_starts_per_hour=1000)))
+    before = await asyncio.to_thread(server.figure, "frontdesk_calls_started_total")
+
+    async def start_one() -> tuple[Json, int]:
+        async with server.call(agent, origin="", key="ek_no_such_key") as caller:
+            events, code = await closed(caller)
+            return events[0]["error"], code
+
+    starts = await asyncio.gather(*(start_one() for _ in range(60)), return_exceptions=True)
+    refused = [one for one in starts if isinstance(one, tuple)]
+
+    # What has no good key uses up no start: those that were let through were turned away in the handshake.
+    assert len(refused) < 60
+    assert {(error["code"], code) for error, code in refused} <= {("busy", CLOSED[server.kind][1013])}
+    assert await asyncio.to_thread(server.figure, "frontdesk_calls_started_total") == before
+
+
+async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Server):
+    agent = await in_thread(lambda: live_agent(make_clinic(max_starts_per_hour=10_000)))
+
+    async def resting() -> tuple[float, float]:
+        """Return the open files and the tasks, once no socket is left."""
+
+        def figures() -> tuple[float, ...]:
+            return tuple(
+                server.figure(name) for name in ("frontdesk_sockets_open", "process_open_fds", "frontdesk_tasks")
+            )
+
+        _, files, tasks = await eventually(figures, lambda found: found[0] == 0)
+        return files, tasks
+
+    async def come_and_go(times: int) -> None:
+        for _ in range(times):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(
+                f"GET /v1/realtime?model={agent.public_name} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Protocol: realtime\r\n\r\n".encode()
+            )
+            await reader.readline()
+            writer.close()
+
+    await come_and_go(20)
+    before = await resting()
+    await asyncio.gather(*(come_and_go(50) for _ in range(4)))
+    after = await eventually(lambda: asyncio.run(resting()), lambda found: found <= before)
+
+    assert after <= before
+
+
+# What a server may not do by itself.
+
+
+async def test_t26_request_that_does_not_arrive_in_time_is_dropped(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serving, "REQUEST_S", 0.3)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            application, http=serving.BoundedHttp, lifespan="off", log_config=None, access_log=False
+        )
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server._serve([listener]))
+        ends = await asyncio.gather(
+            *(_talk(port, text) for text in ("", "GET / HTTP/1.1\r\nHost", "GET / HTTP/1.1\r\n"))
+        )
+        answered = await _talk(port, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        server.should_exit = True
+        await running
+
+    assert ends == [b"", b"", b""]
+    assert answered.startswith(b"HTTP/1.1 204")
+
+
+async def _talk(port: int, text: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text.encode())
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
