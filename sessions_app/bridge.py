@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from sessions_app import metrics
+from sessions_app import metrics, resuming
 from sessions_app.call import Call
 from sessions_app.dialect import said
 from sessions_app.effects import (
@@ -23,6 +23,7 @@ from sessions_app.effects import (
     CallEnded,
     ConnectModel,
     CutSound,
+    DropOldToken,
     Effect,
     Fact,
     HangUp,
@@ -31,6 +32,7 @@ from sessions_app.effects import (
     Record,
     RefuseTool,
     RunTool,
+    TakeBack,
     ToCaller,
     ToModel,
 )
@@ -39,19 +41,22 @@ from sessions_app.leg import Leg
 from sessions_app.opening import Opening
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed
 from sessions_app.recording import Spool
+from sessions_app.resuming import Return
+from sessions_app.threads import in_thread
 from sessions_app.tool_gateway import ToolGateway
 
 logger = logging.getLogger(__name__)
-
-Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
-
-MAX_WAITING_SOUND_MS = 2000  # for an upstream that is too slow: later than this nobody would be answered in time
 
 
 class Facts(Protocol):
     """Where what happened goes: to the recorder, perhaps by way of somebody who counts."""
 
     def put(self, session_id: UUID, fact: Fact) -> None: ...
+
+
+Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
+
+MAX_WAITING_SOUND_MS = 2000  # for an upstream that is too slow: later than this nobody would be answered in time
 
 
 class Bridge:
@@ -71,6 +76,7 @@ class Bridge:
         self._started = time.monotonic()
         self._call = Call(opening.brief, started=self._started)
         self._caller: Leg | None = None
+        self._token, self._epoch = "", 1  # the caller's way back, and how often it has come
         self._model: asyncio.Task[None] | None = None  # carries the upstream connection
         self._model_out: Leg | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -99,10 +105,21 @@ class Bridge:
 
     # The caller's leg.
 
-    def attach(self, leg: Leg) -> None:
-        """The caller's socket is there: what goes to the caller goes here."""
-        self._caller = leg
-        self._take(lambda now: self._call.opened(now=now))
+    def attach(self, leg: Leg, *, token: str = "") -> None:
+        """The caller's socket is there: what goes to the caller goes here. With `token` it can come back."""
+        self._caller, self._token = leg, token
+        self._take(lambda now: self._call.opened(now=now, token=token))
+
+    def attach_again(self, leg: Leg, back: Return) -> bool:
+        """The caller has come back on another socket. The last one wins: False when a later one is there already."""
+        if back.epoch <= self._epoch:
+            return False
+        replaced, self._caller = self._caller, leg
+        self._token, self._epoch = back.token, back.epoch
+        if replaced is not None:
+            replaced.finish()
+        self._take(lambda now: self._call.caller_back(now=now, token=back.token))
+        return True
 
     def from_caller(self, text: str) -> None:
         """Take one message of the caller's."""
@@ -114,10 +131,18 @@ class Bridge:
             return
         self._take(lambda now: self._call.from_caller(event, now=now))
 
-    def detach(self, *, ended: bool) -> None:
-        """The caller's socket is gone; `ended` when it said so itself."""
+    def detach(self, leg: Leg | None, code: int) -> bool:
+        """The caller's socket is gone, and this is how it closed. False when another has taken its place before."""
+        if leg is not self._caller:
+            return False
         self._caller = None
-        self._take(lambda now: self._call.caller_left(now=now, ended=ended))
+        self._take(lambda now: self._call.caller_left(now=now, code=code))
+        if self._token and not self._call.ended:
+            self._in_background(_quietly(resuming.hold, self._token))
+        return True
+
+    def _drop_old_token(self, effect: DropOldToken) -> None:
+        self._in_background(_quietly(resuming.kept, self._token))
 
     # The process.
 
@@ -227,6 +252,10 @@ class Bridge:
         if self._spool is not None:
             self._spool.cut(effect.item_id, heard_ms=effect.heard_ms)
 
+    def _take_back(self, effect: TakeBack) -> None:
+        if self._spool is not None:
+            self._spool.take_back(effect.item_id, heard_ms=effect.heard_ms)
+
     def _run_tool(self, effect: RunTool) -> None:
         self._in_background(self._tool(effect))
 
@@ -277,6 +306,14 @@ class Bridge:
         self._take(lambda now: self._call.tick(now=now))
 
 
+async def _quietly(write: Callable[[str], None], token: str) -> None:
+    """Write what a token is worth now. Without it the caller has its way back all the same, for a while longer."""
+    try:
+        await in_thread(write, token)
+    except Exception as error:
+        logger.warning("A way back could not be noted", extra={"error": type(error).__name__})
+
+
 async def _send_all(leg: Leg, connection: RealtimeConnection) -> None:
     """Send what is put, until the leg ends; a leg that upstream cannot keep up with ends the connection."""
     try:
@@ -292,6 +329,8 @@ _PERFORM: dict[type, Callable[[Bridge, Any], None]] = {
     ConnectModel: Bridge._connect_model,
     LeaveModel: Bridge._leave_model,
     CutSound: Bridge._cut,
+    TakeBack: Bridge._take_back,
+    DropOldToken: Bridge._drop_old_token,
     RunTool: Bridge._run_tool,
     RefuseTool: Bridge._refuse_tool,
     LeaveTask: Bridge._leave_task,

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from django.utils.translation import gettext as _
@@ -22,7 +22,7 @@ from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge
 from sessions_app.dialect.heard import error
 from sessions_app.leg import Leg
-from sessions_app.opening import REALTIME_PROTOCOL, BadKey, CannotBegin, Handshake, Opening, open_call, spend_key
+from sessions_app.opening import REALTIME_PROTOCOL, BadKey, CannotBegin, Handshake, come_back, open_call, spend_key
 from sessions_app.registry import registry
 from sessions_app.threads import in_thread
 
@@ -30,8 +30,9 @@ logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
 
-CLOSE_ENDED, CLOSE_BUSY, CLOSE_TOO_SLOW, CLOSE_FAILED = 1000, 1013, 4429, 4500
+CLOSE_LOST, CLOSE_BUSY, CLOSE_REPLACED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1006, 1013, 4409, 4429, 4500
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
 
 _REFUSALS = {
@@ -60,28 +61,54 @@ class CallConsumer:
                 await self._serve(_read_handshake(self._scope))
 
     async def _serve(self, handshake: Handshake) -> None:
+        if handshake.resume:
+            await self._serve_again(handshake)
+            return
         refused = registry().admit()
         if refused is not None:  # before anything else: what is refused must cost next to nothing
             await self._turn_away(handshake, refused)
             return
         try:
-            opening = await self._open(handshake)
+            opening = await self._open(lambda: open_call(handshake, spend_key(handshake)))
         except BadKey:
             registry().not_begun()
             await self._refuse()
             return
         except CannotBegin as reason:
-            await self._accept(handshake)
-            await self._say(error(reason.code, reason.message))
-            await self._close(reason.close_code, reason.code)
+            await self._give_up(handshake, reason)
             return
         bridge = registry().begin(opening)
         try:
             await self._accept(handshake)
         except BaseException:  # gone before it was answered: its call ends, with its row and its place
-            bridge.detach(ended=False)
+            bridge.detach(None, CLOSE_LOST)
             raise
-        await self._carry(bridge)
+        leg = Leg(self._send_text)
+        bridge.attach(leg, token=opening.token)
+        await self._carry(bridge, leg)
+
+    async def _serve_again(self, handshake: Handshake) -> None:
+        """A caller comes back to its call. Its token is spent first: of two at once, one has it in the end."""
+        try:
+            back = await self._open(lambda: come_back(handshake))
+            bridge = registry().resumed(back)
+        except BadKey:
+            await self._refuse()
+            return
+        except CannotBegin as reason:
+            await self._give_up(handshake, reason)
+            return
+        await self._accept(handshake)
+        leg = Leg(self._send_text)
+        if bridge.attach_again(leg, back):
+            await self._carry(bridge, leg)
+        else:
+            await self._close(CLOSE_REPLACED, "replaced")
+
+    async def _give_up(self, handshake: Handshake, reason: CannotBegin) -> None:
+        await self._accept(handshake)
+        await self._say(error(reason.code, reason.message))
+        await self._close(reason.close_code, reason.code)
 
     async def _turn_away(self, handshake: Handshake, refused: Refusal) -> None:
         """Say that this process takes no call now, and when to try again: the key is as good as before."""
@@ -90,10 +117,10 @@ class CallConsumer:
         await self._say(error(refused.code, str(_REFUSALS[refused.code]), retry_after_ms=retry_ms))
         await self._close(CLOSE_BUSY, refused.code)
 
-    async def _open(self, handshake: Handshake) -> Opening:
-        def open_it() -> Opening:
+    async def _open(self, open_call: Callable[[], T]) -> T:
+        def open_it() -> T:
             try:
-                return open_call(handshake, spend_key(handshake))
+                return open_call()
             except (BadKey, CannotBegin):
                 raise
             except Exception as fault:  # a browser sees nothing of a refused handshake, so it is told on the socket
@@ -102,10 +129,8 @@ class CallConsumer:
 
         return await in_thread(open_it)
 
-    async def _carry(self, bridge: Bridge) -> None:
+    async def _carry(self, bridge: Bridge, leg: Leg) -> None:
         """Carry frames both ways until one side ends."""
-        leg = Leg(self._send_text)
-        bridge.attach(leg)
         sender = asyncio.create_task(leg.run())
         listener = asyncio.create_task(self._listen(bridge))
         code: int | None = None
@@ -115,11 +140,13 @@ class CallConsumer:
         except Exception as fault:  # its text may be patient data: the server would log it
             logger.error("A caller's leg failed", extra={"error": type(fault).__name__})
         finally:
-            bridge.detach(ended=code == CLOSE_ENDED)
+            replaced = not bridge.detach(leg, CLOSE_LOST if code is None else code)
             for task in (sender, listener):
                 task.cancel()
             await asyncio.gather(sender, listener, return_exceptions=True)
-        if code is None:
+        if code is None and replaced:
+            await self._close(CLOSE_REPLACED, "replaced")
+        elif code is None:
             await self._close_after(bridge, leg)
 
     async def _close_after(self, bridge: Bridge, leg: Leg) -> None:
@@ -165,7 +192,7 @@ class CallConsumer:
         await self._send_text(json.dumps({"event_id": "event_0", **event}))
 
     async def _close(self, code: int, reason: str) -> None:
-        if CLOSE_ENDED < code < 3000 and not self._answers_http:
+        if 1000 < code < 3000 and not self._answers_http:
             code += 3000  # Daphne has no other code below 3000: 1013 becomes 4013
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 

@@ -51,6 +51,19 @@ class CutSound:
 
 
 @dataclass(frozen=True)
+class TakeBack:
+    """The caller is gone, and has heard this much of an item: the rest of it is sent again when it is back."""
+
+    item_id: str
+    heard_ms: int
+
+
+@dataclass(frozen=True)
+class DropOldToken:
+    """The caller has its new token to come back with: the one before it opens nothing any more."""
+
+
+@dataclass(frozen=True)
 class RunTool:
     """Run one function call. `commit` is False for the dry run of a write, which only makes its recap."""
 
@@ -82,6 +95,13 @@ class LeaveTask:
     """Leave a note for the staff: the call could not finish what the caller asked for."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Spend:
+    """The call has cost this much so far, in millionths of a US dollar: the whole of it, not what is new."""
+
+    total_microusd: int
 
 
 @dataclass(frozen=True)
@@ -157,9 +177,12 @@ Effect = (
     | ConnectModel
     | LeaveModel
     | CutSound
+    | TakeBack
+    | DropOldToken
     | RunTool
     | RefuseTool
     | LeaveTask
+    | Spend
     | HangUp
     | Record
 )

@@ -22,7 +22,17 @@ from django.utils.translation import gettext as _
 
 from agents_app.access import Access, access_of
 from agents_app.guardrails import rules_from
-from agents_app.models import FIXED_LINES, Agent, AgentVersion, ApiToken, Clinic, Clip, KeyRefusal, normal_origin
+from agents_app.models import (
+    FIXED_LINES,
+    Agent,
+    AgentVersion,
+    ApiToken,
+    Clinic,
+    Clip,
+    KeyRefusal,
+    digest,
+    normal_origin,
+)
 from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
@@ -30,10 +40,13 @@ from sessions_app.call.brief import CallBrief, Lines, ToolBrief
 from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
 from sessions_app.models import CallSession, Place
 from sessions_app.realtime import Upstream
+from sessions_app.resuming import CallOver, Return, new_token
+from sessions_app.resuming import spend as spend_token
 from sessions_app.tool_gateway import CallContext
 
 KEY_PROTOCOL = "openai-insecure-api-key."
 OWN_PROTOCOL = "frontdesk"
+RESUME_PROTOCOL = "frontdesk-resume."
 REALTIME_PROTOCOL = "realtime"
 STANDIN_KEY = "standin"
 REFERENCE_TRIES = 5
@@ -52,6 +65,7 @@ class Handshake:
     own_events: bool
     realtime_offered: bool
     address: str
+    resume: str = ""  # the token of a call to come back to, in place of a key; never logged
 
     @classmethod
     def read(
@@ -68,7 +82,12 @@ class Handshake:
             own_events=OWN_PROTOCOL in protocols,
             realtime_offered=REALTIME_PROTOCOL in protocols,
             address=client_address(headers, peer),
+            resume=next((each.removeprefix(RESUME_PROTOCOL) for each in protocols if _resumes(each)), ""),
         )
+
+
+def _resumes(protocol: str) -> bool:
+    return protocol.startswith(RESUME_PROTOCOL)
 
 
 def _origin(text: str) -> str:
@@ -98,6 +117,24 @@ class Opening:
     context: CallContext
     upstream: Upstream
     recording: bool
+    token: str = ""  # with which the caller comes back, when it understands that
+
+
+def come_back(handshake: Handshake) -> Return:
+    """Spend the token of a call. Raises BadKey; CannotBegin when the token was good, and its call is over."""
+    if not handshake.own_events:  # it would not understand where it stands, nor its next token
+        raise BadKey
+    try:
+        back = spend_token(handshake.resume, origin=handshake.origin, owner=PROCESS)
+    except CallOver:
+        raise call_over() from None
+    if back is None:
+        raise BadKey
+    return back
+
+
+def call_over() -> CannotBegin:
+    return CannotBegin("call_over", _("This call has ended. Please start a new one"), 4401)
 
 
 def spend_key(handshake: Handshake) -> SpentKey:
@@ -146,6 +183,7 @@ def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstrea
     # Only the wording in force was agreed to; a page that was open while it changed has shown another.
     agreed = spent.notice.answer == "accepted" and spent.notice.sha256 == clinic.notice_sha256
     recording = clinic.recording_enabled and agreed
+    token = new_token(call_id) if handshake.own_events else ""
     session = _new_session(
         id=call_id,
         clinic=clinic,
@@ -159,8 +197,9 @@ def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstrea
         notice_answer=spent.notice.answer,
         notice_at=spent.notice_at if spent.notice.answer else None,
         owner=PROCESS,
+        resume_digest=digest(token) if token else "",
     )
-    return Opening(_brief(session, version, handshake), CallContext(call_id, clinic), upstream, recording)
+    return Opening(_brief(session, version, handshake), CallContext(call_id, clinic), upstream, recording, token)
 
 
 def _new_session(**fields: Any) -> CallSession:

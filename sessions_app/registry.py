@@ -22,11 +22,12 @@ from sessions_app.bridge import Bridge, Connect
 from sessions_app.draining import Drain
 from sessions_app.gate import Gate
 from sessions_app.models import CallSession, Place
-from sessions_app.opening import Opening
+from sessions_app.opening import Opening, call_over
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.refused_keys import noticing
+from sessions_app.resuming import Return
 from sessions_app.tasks import enqueue_recording
 from sessions_app.threads import in_thread
 from sessions_app.tool_gateway import ToolGateway
@@ -60,6 +61,13 @@ class CallRegistry:
         self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge))
         if self._heart is None or self._heart.done():
             self._heart = asyncio.create_task(self._beat())
+        return bridge
+
+    def resumed(self, back: Return) -> Bridge:
+        """Return the bridge of a call whose caller has come back. Raises CannotBegin when it is over."""
+        bridge = self._bridges.get(back.call_id)
+        if bridge is None or bridge.hung_up.done():
+            raise call_over()
         return bridge
 
     async def _carry(self, call_id: UUID, bridge: Bridge) -> None:

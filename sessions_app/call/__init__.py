@@ -7,8 +7,9 @@ effects. It never awaits, never queries and reads no clock. Times inside are who
 from __future__ import annotations
 
 from sessions_app import events
-from sessions_app.call import caller_side, ending, model_side, tool_side, turns, upstream, waiting
+from sessions_app.call import away, caller_side, ending, landing, model_side, tool_side, turns, upstream, waiting
 from sessions_app.call.brief import CallBrief
+from sessions_app.call.budget import Standing
 from sessions_app.call.function_calls import ToolResult
 from sessions_app.call.state import CallState
 from sessions_app.dialect import said
@@ -28,11 +29,11 @@ class Call:
         """The call exists: the upstream connection is asked for while the caller's socket is being accepted."""
         return upstream.connect(self._state, self._at(now))
 
-    def opened(self, *, now: float) -> list[Effect]:
-        """The caller's leg is there."""
+    def opened(self, *, now: float, token: str = "") -> list[Effect]:
+        """The caller's leg is there. With `token` it can come back when it is lost."""
         at, state = self._at(now), self._state
         first, state.life.opened = not state.life.opened, True
-        effects = ending.opened(state, at)
+        effects = ending.opened(state, at, token)
         return effects + (upstream.configure(state, at) if first and state.link.connected else [])
 
     def model_connected(self, *, now: float) -> list[Effect]:
@@ -54,19 +55,24 @@ class Call:
         told = self._state.tell_error(refusal.code, refusal.message, at, event_id=refusal.event_id, param=refusal.param)
         return [*noted, *told]
 
-    def caller_left(self, *, now: float, ended: bool) -> list[Effect]:
-        """The caller's socket is gone; `ended` when it said so itself (close 1000)."""
+    def caller_left(self, *, now: float, code: int) -> list[Effect]:
+        """The caller's socket is gone: with 1000 it ended the call, with anything else it may come back."""
         at = self._at(now)
-        return ending.caller_left(self._state, at, ended=ended) + ending.finished(self._state, at)
+        return away.caller_left(self._state, code, at) + ending.finished(self._state, at)
+
+    def caller_back(self, *, now: float, token: str) -> list[Effect]:
+        """The caller's leg is there again, on another socket; the next time it comes with `token`."""
+        return away.caller_back(self._state, token, self._at(now))
 
     def from_model(self, event: events.ServerEvent, *, now: float) -> list[Effect]:
         at, state = self._at(now), self._state
         if not state.tally.first_time(event.event_id):
             return []
         was_ready, state.link.heard_at = state.link.ready, at
-        effects = model_side.on_event(state, event, at)
+        effects = model_side.on_event(state, event, at) + away.bounded(state, at)
         if state.link.ready and not was_ready:
             effects += self._go_on(at)
+        effects += landing.spent(state, at)
         return effects + ending.finished(state, at)
 
     def _go_on(self, at: int) -> list[Effect]:
@@ -90,6 +96,11 @@ class Call:
     def from_tool(self, call_id: str, result: ToolResult, *, now: float) -> list[Effect]:
         at = self._at(now)
         return tool_side.tool_done(self._state, call_id, result, at) + ending.finished(self._state, at)
+
+    def from_ledger(self, standing: Standing, *, now: float) -> list[Effect]:
+        """A total was settled: so the clinic's budget stands."""
+        at = self._at(now)
+        return landing.stands(self._state, standing, at) + ending.finished(self._state, at)
 
     def wrap_up(self, *, now: float) -> list[Effect]:
         """The process is about to stop: say goodbye, and end so that the caller's page may call again."""
@@ -115,14 +126,16 @@ class Call:
         if state.life.retry_at is not None and at >= state.life.retry_at:
             effects += upstream.retry(state, at)
         effects += upstream.watch(state, at)
+        effects += away.tick(state, at)
         effects += waiting.speak_up(state, at)
+        effects += landing.grace_over(state, at)
         effects += ending.by_the_clock(state, at)
         return effects + ending.finished(state, at)
 
     def next_tick(self) -> float | None:
         """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
         state = self._state
-        times = (ending.next_tick(state), upstream.watch_until(state), waiting.speaks_up_at(state))
+        times = (ending.next_tick(state), upstream.watch_until(state), waiting.speaks_up_at(state), away.due_at(state))
         at = min((time for time in times if time is not None), default=None)
         return None if at is None else self._started + at / 1000
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessions_app.call import ending, items, tool_side, turns
+from sessions_app.call import away, ending, items, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect import said
 from sessions_app.dialect.heard import shown_item
-from sessions_app.effects import AudioToModel, Effect
+from sessions_app.effects import AudioToModel, DropOldToken, Effect
 from sessions_app.events import ItemBody, Part
 
 MAX_EARLY_MS = 2000  # of sound that waits for the model
@@ -23,7 +23,7 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     if isinstance(event, said.Append):
         return _append(state, event, at)
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
-    if not isinstance(event, said.Playback | said.Retrieve | said.Truncate):
+    if not isinstance(event, said.Playback | said.Retrieve | said.Truncate | said.HasToken):
         state.stirred(at, caller=True)
     if state.ending:
         return effects
@@ -40,7 +40,7 @@ def _at_once(state: CallState, event: said.CallerEvent) -> bool:
     """Whether an event needs no session: what was heard, our own record, and words that trip a guardrail."""
     if isinstance(event, said.UserText):
         return state.life.state != "connecting" and turns.trips(state, event.text)
-    return isinstance(event, said.Playback | said.Retrieve) or (
+    return isinstance(event, said.Playback | said.Retrieve | said.HasToken) or (
         isinstance(event, said.Truncate) and state.life.state != "connecting"
     )
 
@@ -160,9 +160,13 @@ def _cancel(state: CallState, event: said.CancelResponse, at: int) -> list[Effec
 
 def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]:
     changes: dict[str, Any] = {}
-    if event.modalities is not None and event.modalities != state.floor.modalities:
-        state.floor.modalities = event.modalities
-        changes["output_modalities"] = list(event.modalities)
+    modalities = event.modalities
+    if modalities is not None:
+        state.floor.sound_wanted = "audio" in modalities
+        modalities = ("text",) if state.budget.text_only else modalities
+    if modalities is not None and modalities != state.floor.modalities:
+        state.floor.modalities = modalities
+        changes["output_modalities"] = list(modalities)
     if event.hands_free is not None and event.hands_free != state.floor.hands_free:
         state.floor.hands_free = event.hands_free
         own = state.brief.session["audio"]["input"]["turn_detection"]
@@ -177,7 +181,11 @@ def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]
 def _playback(state: CallState, event: said.Playback, at: int) -> list[Effect]:
     effects = turns.heard_reported(state, event.item_id, event.played_ms, at)
     tool_side.recap_heard(state, at)
-    return effects
+    return effects + away.reported(state, at)
+
+
+def _has_token(state: CallState, event: said.HasToken, at: int) -> list[Effect]:
+    return [DropOldToken()] if state.brief.own_events else []
 
 
 def _confirm(state: CallState, event: said.Confirm, at: int) -> list[Effect]:
@@ -194,6 +202,7 @@ _NAMES: dict[type, str] = {
     said.CancelResponse: "response.cancel",
     said.Introduce: "session.update",
     said.Playback: "frontdesk.playback",
+    said.HasToken: "frontdesk.resume",
     said.Confirm: "frontdesk.confirm",
 }
 
@@ -208,5 +217,6 @@ _REACTIONS: dict[type, Callable[[CallState, Any, int], list[Effect]]] = {
     said.CancelResponse: _cancel,
     said.Introduce: _introduce,
     said.Playback: _playback,
+    said.HasToken: _has_token,
     said.Confirm: _confirm,
 }

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 TRANSCRIPT_WAIT_MS = 3000
 MAX_RECAPS = 2  # said once more when a value was missing; then a task is left
@@ -40,6 +41,7 @@ class Pending:
     digest: str  # of the values
     question: str
     spoken: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...] = ()
     recaps: int = 0
     response_id: str = ""
     item_id: str = ""
@@ -51,6 +53,11 @@ class Pending:
     by: str = ""
     given_at: int = 0  # when the verdict was
     acted_in: str = ""  # the response that began after the yes: it acts on it, or the yes lapses
+
+    def as_shown(self) -> dict[str, Any]:
+        """Return the question as the caller's page shows it."""
+        lines = [list(line) for line in self.lines]
+        return {"type": "frontdesk.confirm", "token": self.token, "question": self.question, "lines": lines}
 
     @property
     def awaited(self) -> bool:

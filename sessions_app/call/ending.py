@@ -16,10 +16,13 @@ FAREWELL_BEFORE_MS = 10_000  # the longest call ends: its goodbye begins this lo
 TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
 MAX_FAILED_RESPONSES = 3  # one after the other: the third ends the call
 
+RESUME_S = 60  # for a caller who is gone to come back
+
 CLOSE_ENDED = 1000
 CLOSE_INTERNAL = 1011
 CLOSE_RESTART = 1012
 CLOSE_IDLE = 4408
+CLOSE_BUDGET = 4430
 CLOSE_UPSTREAM_GONE = 4500
 
 
@@ -45,17 +48,20 @@ def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
     return state.tell({"type": kind, "session": shown}, at)
 
 
-def opened(state: CallState, at: int) -> list[Effect]:
-    """The caller's leg is there: it learns what it may know."""
+def opened(state: CallState, at: int, token: str = "") -> list[Effect]:
+    """The caller's leg is there: it learns what it may know, and how to come back when it is lost."""
     about = {
         "type": "frontdesk.call",
         "reference": state.brief.reference,
         "recording": state.brief.recording,
         "demo_voice": state.brief.demo_voice,
         "max_call_s": state.brief.max_call_ms // 1000,
-        "resume": None,
+        "elapsed_s": at // 1000,
     }
-    return [*session_shown(state, "session.created", at), *state.tell_own(about, at)]
+    effects = [*session_shown(state, "session.created", at), *state.tell_own(about, at)]
+    if token and state.brief.own_events:
+        effects += state.tell_own({"type": "frontdesk.resume", "token": token, "valid_s": RESUME_S}, at)
+    return effects
 
 
 def hang_up_after(
@@ -98,8 +104,9 @@ def caller_left(state: CallState, at: int, *, ended: bool) -> list[Effect]:
 
 def after_goodbye(state: CallState, at: int) -> list[Effect]:
     """The model has said goodbye: it is heard to its end, and then the call is over."""
-    asked = state.life.goodbye_by is not None
-    reason, code = (state.life.reason, state.life.code) if asked else ("goodbye", CLOSE_ENDED)
+    reason, code = ("budget", CLOSE_BUDGET) if state.budget.message_only else ("goodbye", CLOSE_ENDED)
+    if state.life.goodbye_by is not None:
+        reason, code = state.life.reason, state.life.code
     return hang_up_after(state, reason, at, code=code)
 
 
@@ -196,6 +203,7 @@ def next_tick(state: CallState) -> int | None:
         state.life.deadline if state.life.state != "ended" else None,
         *([] if state.ending else [state.life.goodbye_by or farewell_at(state)]),
         state.life.retry_at,
+        state.budget.ends_at if not state.ending and state.life.goodbye_by is None else None,
         state.life.hang_up_at if state.life.state == "ending" else None,
         tool_side.recap_ends_at(state),
         held.until if held is not None else None,

@@ -70,6 +70,10 @@ class Link:
         self.state, self.heard_at = LinkState.READY, at
         self.sessions += 1
 
+    def left(self) -> None:
+        """The connection was let go, or nobody needs another at present."""
+        self.state, self.connected, self.owed_since = LinkState.DOWN, False, None
+
     def lost(self, at: int) -> bool:
         """Count the loss of a connection that stood. Return whether another one is worth trying."""
         self.losses += 1

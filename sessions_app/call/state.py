@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sessions_app.call.brief import CallBrief
+from sessions_app.call.budget import Budget
 from sessions_app.call.confirmation import Confirmation
 from sessions_app.call.function_calls import FunctionCalls
 from sessions_app.call.link import Link, LinkState
 from sessions_app.call.responses import Purpose, Request, Responses
 from sessions_app.call.sound import CallerSound
 from sessions_app.call.tally import Tally
+from sessions_app.call.told import Told
 from sessions_app.call.transcript import Transcript
 from sessions_app.dialect import said
 from sessions_app.dialect.heard import error
@@ -36,7 +38,8 @@ class Floor:
     """Whose turn it is, and how turns are taken."""
 
     hands_free: bool
-    modalities: tuple[str, ...]
+    modalities: tuple[str, ...]  # in which the model answers
+    sound_wanted: bool = True  # by the caller, which the clips of fixed lines then reach
     speaking: str | None = None  # the caller's item that is being spoken
     turn_ended_at: int | None = None  # the end of the caller's turn that no sound has answered yet
     cuts: list[PendingCut] = field(default_factory=list)
@@ -75,6 +78,17 @@ class Life:
     retry_at: int | None = None  # a response that failed is asked for again
 
 
+@dataclass
+class Away:
+    """The caller's leg is gone; or it is there again, and its report of what it has heard is awaited."""
+
+    since: int
+    leave_at: int  # the model's session is let go
+    until: int  # the call ends
+    committed: bool = False  # the sentence in which the caller was cut off
+    back_until: int | None = None  # there again: its report is awaited until then
+
+
 @dataclass(frozen=True)
 class Sent:
     """What an event of ours was for: an error may come back that names it."""
@@ -91,7 +105,9 @@ class CallState:
         self.life = Life(deadline=brief.max_call_ms)
         self.floor = Floor(hands_free=brief.hands_free, modalities=tuple(brief.session["output_modalities"]))
         self.tally = Tally(brief.call_id)
-        self.outbox = Outbox(bytes_per_ms=brief.audio.bytes_per_ms)
+        self.outbox = Outbox(bytes_per_ms=brief.audio.bytes_per_ms, keeps=brief.own_events)
+        self.told = Told()
+        self.away: Away | None = None
         self.responses = Responses()
         self.transcript = Transcript()
         self.functions = FunctionCalls(known=frozenset(brief.tools))
@@ -100,6 +116,7 @@ class CallState:
         self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
         self.link = Link()
         self.quiet = Quiet()
+        self.budget = Budget(brief.max_call_ms)
         self.owed: Purpose | None = None  # what a new session has to say first
         self.lost_words = False  # the caller's, in a session that was lost
         self.notes: list[tuple[int, str]] = []  # what the model was told by us, and after which item
@@ -107,7 +124,12 @@ class CallState:
     def tell(
         self, event: dict[str, Any], at: int, *, in_order: bool = False, pcm: bytes = b"", item_id: str = ""
     ) -> list[Effect]:
-        """Send the caller an event; `in_order` when it belongs to a response and keeps its place there."""
+        """Send the caller an event; `in_order` when it belongs to a response and keeps its place there.
+
+        To a caller who is away only those go that wait in the outbox: how all else stands it is told when it is back.
+        """
+        if self.gone and not in_order:
+            return []
         event.setdefault("event_id", self.tally.new_id("event"))
         sent = self.outbox.push(ToCaller(event, item_id=item_id, pcm=pcm), at, in_order=in_order)
         return self.went_out(sent, at)
@@ -116,12 +138,13 @@ class CallState:
         """Note what really goes to the caller now."""
         effects: list[Effect] = []
         for effect in sent:
+            self.told.note(effect.event)
             effects += [effect, *self.tally.note("to_caller", effect.event["type"], at, _ids(effect.event))]
         return effects
 
     def tell_own(self, event: dict[str, Any], at: int) -> list[Effect]:
         """Send one of our own events, to a caller that understands them; it stands in the record either way."""
-        if self.brief.own_events:
+        if self.brief.own_events and not self.gone:
             return self.tell(event, at)
         return [*self.tally.note("own", event["type"], at)]
 
@@ -191,6 +214,11 @@ class CallState:
             return []
         self.life.state = state
         return [Record(StateChanged(state, at))]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the caller's leg is gone, and the caller may come back."""
+        return self.away is not None and self.away.back_until is None
 
     @property
     def ending(self) -> bool:

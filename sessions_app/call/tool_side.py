@@ -12,11 +12,15 @@ from sessions_app.call.state import CallState
 from sessions_app.effects import Effect, LeaveTask, RefuseTool, RunTool
 from sessions_app.events import ItemBody
 
+END_CALL = "end_call"
+
 _REFUSALS = {
     "unknown_tool": "There is no such tool.",
     "too_many_calls": "Too many tools were called. Speak with the caller first.",
     "emergency": "Nothing can be changed any more in this call. Tell the caller to follow the emergency advice.",
     "call_ending": "The call is ending.",
+    "repeated_call": "You have made this very call already, more than once. Use its answer, or ask the caller.",
+    "budget": "In this call you can now only take a message and end the call.",
     "one_at_a_time": "Another change is waiting for the caller's yes. Ask for one thing at a time.",
 }
 
@@ -33,10 +37,17 @@ def function_called(state: CallState, item: ItemBody, at: int) -> list[Effect]:
         return refuse(state, call, admission.value, at)
     if state.ending:
         return refuse(state, call, "call_ending", at)
+    if state.budget.message_only and not _takes_leave(state, call):
+        return refuse(state, call, "budget", at)
     writes = state.brief.tools[call.name].writes
     if writes and state.floor.alarm is not None:
         return refuse(state, call, "emergency", at)
     return run(state, call, at, commit=not writes)
+
+
+def _takes_leave(state: CallState, call: FunctionCall) -> bool:
+    """Whether a function call is what a call may still do that has nothing left to spend."""
+    return call.name == END_CALL or state.brief.tools[call.name].outcome == "message"
 
 
 def run(state: CallState, call: FunctionCall, at: int, *, commit: bool, yes: Pending | None = None) -> list[Effect]:
@@ -114,16 +125,14 @@ def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: in
     recap = result.recap
     assert recap is not None
     token = state.tally.new_id("confirm")
-    replaced = state.confirmation.begin(Pending(token, call.name, recap.digest, recap.question, recap.spoken))
+    asked = Pending(token, call.name, recap.digest, recap.question, recap.spoken, recap.lines)
+    replaced = state.confirmation.begin(asked)
     effects: list[Effect] = []
     if replaced is not None:
         effects += state.tell_own(
             {"type": "frontdesk.confirm_closed", "token": replaced.token, "answer": "replaced"}, at
         )
-    lines = [list(line) for line in recap.lines]
-    effects += state.tell_own(
-        {"type": "frontdesk.confirm", "token": token, "question": recap.question, "lines": lines}, at
-    )
+    effects += state.tell_own(asked.as_shown(), at)
     state.functions.recap_due = True
     return effects + give_output(state, call.call_id, result.output, at)
 
@@ -148,7 +157,10 @@ def _after(state: CallState, call: FunctionCall, result: ToolResult, at: int) ->
     if result.ok and state.brief.tools[call.name].outcome:
         state.functions.outcomes.add(state.brief.tools[call.name].outcome)
     if result.ok and result.card:
-        effects += state.tell_own({"type": "frontdesk.card", "lines": [list(line) for line in result.card]}, at)
+        lines = [list(line) for line in result.card]
+        card = {"type": "frontdesk.card", "id": state.tally.new_id("card"), "lines": lines}
+        state.told.card(state.transcript.position, card)
+        effects += state.tell_own(card, at)
     return effects
 
 

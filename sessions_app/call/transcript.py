@@ -165,6 +165,10 @@ class Transcript:
         entry.growing += delta
         return entry.growing
 
+    def entries(self) -> list[Entry]:
+        """Return the items, in order."""
+        return list(self._entries.values())
+
     def facts(self) -> list[ItemSaved]:
         """Return what was said, in order."""
         return [entry.fact for entry in self._entries.values()]

@@ -14,7 +14,7 @@ from sessions_app.call.link import LATEST_ROLLOVER_MS, LOOK_AGAIN_MS, ROLLOVER_M
 from sessions_app.call.responses import Purpose
 from sessions_app.call.seed import seed_items
 from sessions_app.call.state import CallState
-from sessions_app.effects import ConnectModel, Effect
+from sessions_app.effects import ConnectModel, Effect, LeaveModel
 from sessions_app.events import ItemBody, Part
 
 
@@ -89,11 +89,20 @@ def retry(state: CallState, at: int) -> list[Effect]:
     return go_on(state, at) if state.link.ready else []
 
 
+def leave(state: CallState, at: int) -> list[Effect]:
+    """Let the session go: the caller is away, and another one will do when it is back."""
+    effects = [*state.note_own("upstream.left", at), *_cut(state, at)]
+    state.link.left()
+    return [*effects, LeaveModel()]
+
+
 def lost(state: CallState, code: str, at: int) -> list[Effect]:
     """The connection is gone, or never came: try another, or give up."""
     if state.life.caller_gone:
         _cut(state, at)
         return ending.close(state, at) if state.ending else []
+    if state.gone:
+        return leave(state, at)
     if not state.link.connected:
         reason = "upstream" if state.link.sessions else "refused"
         return _cut(state, at) + ending.fail(state, reason, code, at)
@@ -102,6 +111,8 @@ def lost(state: CallState, code: str, at: int) -> list[Effect]:
 
 def renew(state: CallState, code: str, at: int) -> list[Effect]:
     """The session is of no use any more; `code` says why. Begin another, or end politely when that has not helped."""
+    if state.gone:
+        return leave(state, at)
     effects = state.note_own("upstream.lost", at, code=code)
     waits = _somebody_waits(state)
     effects += _cut(state, at)
@@ -119,6 +130,8 @@ def watch(state: CallState, at: int) -> list[Effect]:
     link = state.link
     until = link.watch_until(response_active=state.responses.active_id is not None)
     if until is not None and until <= at and not state.ending:
+        if state.gone:
+            return leave(state, at)
         if link.ready:
             return renew(state, "upstream_silent", at)
         code = "configuration_timeout" if link.connected else "upstream_unreachable"

@@ -97,6 +97,13 @@ class Playback:
 
 
 @dataclass(frozen=True)
+class HasToken:
+    """The caller has the token that it was told last: with it, it can come back."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Confirm:
     token: str
     answer: Literal["yes", "change"]
@@ -114,6 +121,7 @@ CallerEvent = (
     | CancelResponse
     | Introduce
     | Playback
+    | HasToken
     | Confirm
 )
 
@@ -311,5 +319,6 @@ _PARSERS: dict[str, Any] = {
     "frontdesk.playback": lambda raw, event_id, _: Playback(
         _id(raw, "item_id", limit=64), _number(raw, "played_ms"), event_id
     ),
+    "frontdesk.resume": lambda raw, event_id, _: HasToken(event_id),
     "frontdesk.confirm": _confirm,
 }

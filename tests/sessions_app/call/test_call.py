@@ -193,7 +193,7 @@ def test_loop_of_tools_stops_at_the_cap_of_a_turn():
     scene = Scene().live()
 
     for n in range(20):
-        scene.calls(f"resp_{n + 2}", (f"call_{n}", "look", "{}"))
+        scene.calls(f"resp_{n + 2}", (f"call_{n}", "look", f'{{"n": {n}}}'))
         if scene.runs(commit=True)[-1].call_id == f"call_{n}":
             scene.tool(f"call_{n}", looked())
 
@@ -401,20 +401,20 @@ def test_call_ends_at_its_limit_even_when_the_caller_goes_on():
 def test_words_of_a_caller_who_left_are_waited_for():
     scene = Scene().live()
     scene.speech("item_u1", None)
-    scene.take(scene.call.caller_left(now=scene.now, ended=False))
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
     open_still = not scene.call.ended
 
     scene.transcribed("item_u1", "Please call me back")
 
     assert open_still
     assert scene.item("item_u1").text == "Please call me back"
-    assert (scene.end().reason, scene.end().outcome) == ("abandoned", "answered")
+    assert (scene.end().reason, scene.end().outcome) == ("caller", "answered")
 
 
 def test_words_that_never_come_are_marked_after_three_seconds():
     scene = Scene().live()
     scene.speech("item_u1", None)
-    scene.take(scene.call.caller_left(now=scene.now, ended=True))
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
 
     scene.at(scene.now + 3.1)
 
@@ -422,11 +422,11 @@ def test_words_that_never_come_are_marked_after_three_seconds():
     assert scene.end().reason == "caller"
 
 
-def test_sentence_that_a_closing_tab_cuts_off_is_committed():
+def test_sentence_that_the_end_of_the_call_cuts_off_is_committed():
     scene = Scene().live()
     scene.model("input_audio_buffer.speech_started", item_id="item_u1", audio_start_ms=0)
 
-    scene.take(scene.call.caller_left(now=2.0, ended=False))
+    scene.take(scene.call.caller_left(now=2.0, code=1000))
 
     assert len(scene.to_model("input_audio_buffer.commit")) == 1
     assert not scene.call.ended
