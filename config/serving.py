@@ -18,6 +18,7 @@ import uvicorn
 from daphne.server import Server as Daphne
 from daphne.server import twisted_loop
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 try:
     import uvloop
@@ -31,6 +32,9 @@ else:
 MAX_MESSAGE_BYTES = 128 * 1024
 PING_EVERY_S, PING_TIMEOUT_S = 5, 10  # a peer that is dead is gone after 15 s
 REQUEST_S = 10.0  # for a request to arrive, headers and body
+STANDSTILL_S = 15.0  # a peer that takes nothing of what was sent, for this long, is gone
+LAST_WORDS_S = 30.0  # for what was sent before the end of a call, and the close, to arrive
+SEND_BUFFER_BYTES = 256 * 1024  # of the kernel's, for each socket: some 5 s of sound; what lies there is past recall
 STOP_S = 3  # for requests in progress, once the calls are over
 
 Application = Callable[..., Awaitable[None]]
@@ -70,12 +74,39 @@ class _Signals:
             self._stop()
 
 
+class _BoundedSocket(WebSocketsSansIOProtocol):
+    """uvicorn waits for ever for a peer to take what was written, even to close on it after a missed ping.
+
+    Measured with a caller that stopped reading: its socket, and the consumer that was to close it, were there for good.
+    """
+
+    _standstill: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._standstill = self.loop.call_later(STANDSTILL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._standstill is not None:
+            self._standstill.cancel()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.loop.call_later(LAST_WORDS_S, self.transport.abort)
+
+
 def serve_uvicorn(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
     """Serve until the drain is over."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     config = uvicorn.Config(
         application,
         http=BoundedHttp,
-        ws="websockets-sansio",
+        ws=_BoundedSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=PING_EVERY_S,
         ws_ping_timeout=PING_TIMEOUT_S,
@@ -137,9 +168,43 @@ class BoundedHttp(H11Protocol):
             self._patience = None
 
 
+class _Room:
+    """Whether a socket has room for more, as Twisted tells a producer (IPushProducer)."""
+
+    def __init__(self) -> None:
+        self.free = asyncio.Event()
+        self.free.set()
+
+    def pauseProducing(self) -> None:
+        self.free.clear()
+
+    def resumeProducing(self) -> None:
+        self.free.set()
+
+    def stopProducing(self) -> None:
+        self.free.set()
+
+
+class _PacedDaphne(Daphne):  # type: ignore[misc]  # it has no types
+    """Daphne's `send` never waits, so that a caller who stops reading fills our memory. This one waits as uvicorn does.
+
+    It pings only callers who say nothing: one who speaks and does not read was there for good.
+    """
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.accept":
+            protocol.room = _Room()
+            protocol.unregisterProducer()  # that of HTTP
+            protocol.registerProducer(protocol.room, True)
+        elif message["type"] == "websocket.send":
+            await protocol.room.free.wait()
+
+
 def serve_daphne(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
     """Serve until the drain is over."""
-    server = Daphne(
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    server = _PacedDaphne(
         application,
         endpoints=[f"fd:fileno={listener.detach()}"],  # Twisted closes it
         signal_handlers=False,
