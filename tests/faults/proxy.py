@@ -112,6 +112,8 @@ class Pump:
         self._delayed_bytes = 0
         self._taken = asyncio.Event()
         self.seen = self.forwarded = 0
+        self.source_ended = asyncio.Event()
+        """The side that this direction comes from has gone, whether or not the other was told."""
 
     async def run(self) -> None:
         with contextlib.suppress(OSError):  # a side that has gone: the other is told below, unless it is dropped
@@ -127,6 +129,7 @@ class Pump:
                 self._delayed_bytes += len(data)
                 self._delayed.put_nowait((due, data))
             if not data:
+                self.source_ended.set()
                 return
             while self._delayed_bytes > (MAX_DELAYED_BYTES if self._line.latency_s else 0):
                 self._taken.clear()
