@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents_app.guardrails import Rule
+from sessions_app.cost import Rates
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class CallBrief:
     recording: bool = False
     demo_voice: bool = False
     expires_at: int | None = None  # Unix seconds, told to the caller
+    rates: Rates | None = None  # what the model costs, as of the call's beginning; None: nobody has said
+    transcription_rates: Rates | None = None
 
     @property
     def prefix_padding_ms(self) -> int:

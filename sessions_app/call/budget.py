@@ -11,7 +11,7 @@ from enum import IntEnum
 
 RESPONSES_A_MINUTE = 20  # of the longest call: a conversation has 4 to 8
 TOKENS_A_MINUTE = 400_000  # of the longest call, read and written: 20 responses that read 20,000 tokens
-GRACE_MS = 90_000  # to leave a message, once nothing may be spent any more
+GRACE_MS = 60_000  # to leave a message, once nothing may be spent any more
 
 
 class Standing(IntEnum):
@@ -28,6 +28,7 @@ class Budget:
     max_call_ms: int
     standing: Standing = Standing.OK
     told_microusd: int = 0  # the cost that the ledger was told last
+    seen: Mapping[str, int] | None = None  # the usage that was looked at last
     ends_at: int | None = None  # the end of the grace
 
     def worsen(self, standing: Standing, at: int) -> list[Standing]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 MAX_A_CALL = 60
 MAX_A_TURN = 8  # between two things that the caller said
+MAX_SAME_A_TURN = 2  # with the same arguments
 
 
 class Admission(StrEnum):
@@ -15,6 +17,7 @@ class Admission(StrEnum):
     SEEN = "seen"  # named before: it has, or will have, its one output
     UNKNOWN = "unknown_tool"
     TOO_MANY = "too_many_calls"
+    REPEATED = "repeated_call"
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class FunctionCalls:
     patient_id: int | None = None
     outcomes: set[str] = field(default_factory=set)
     in_turn: int = 0
+    same_in_turn: Counter[tuple[str, str]] = field(default_factory=Counter)  # by name and arguments
 
     def admit(self, call: FunctionCall) -> Admission:
         if call.call_id in self.calls:
@@ -84,8 +88,12 @@ class FunctionCalls:
         self.in_turn += 1
         if call.name not in self.known:
             return Admission.UNKNOWN
+        self.same_in_turn[call.name, call.arguments] += 1
+        if self.same_in_turn[call.name, call.arguments] > MAX_SAME_A_TURN:
+            return Admission.REPEATED
         self.waiting.add(call.call_id)
         return Admission.RUN
 
     def new_turn(self) -> None:
         self.in_turn = 0
+        self.same_in_turn.clear()

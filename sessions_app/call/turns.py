@@ -132,7 +132,7 @@ def has_sound(state: CallState, line: str) -> bool:
 def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:
     """Give the caller a fixed line: its clip where there is one, its words in any case. No model speaks it."""
     item_id, response_id = state.tally.new_id("item"), state.tally.new_id("resp")
-    clip = state.brief.clips.get(line, b"") if "audio" in state.floor.modalities else b""
+    clip = state.brief.clips.get(line, b"") if state.floor.sound_wanted else b""
     kind = "output_audio" if clip else "output_text"
     item = {"id": item_id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
     done = {**item, "status": "completed", "content": [{"type": kind, "transcript" if clip else "text": text}]}

@@ -392,7 +392,7 @@ class Money(RuleBasedStateMachine):
 
     @invariant()
     def sums_are_the_models(self) -> None:
-        expected = Counter()
+        expected: Counter[tuple[int, str]] = Counter()
         for call in self.calls.values():
             expected.update({(call[0], "spent"): call[1], (call[0], "reserved"): call[2]})
         for n, clinic in enumerate(getattr(self, "clinics", ())):
