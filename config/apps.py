@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 
 
@@ -17,4 +17,4 @@ class InstallationConfig(AppConfig):
         checks.register_checks()
         if not settings.DEBUG:
             logs.hide_exception_text()
-        migrating.register_limits(self.apps.get_app_config("sessions_app"))
+        migrating.register_limits(apps.get_app_config("sessions_app"))

@@ -162,7 +162,7 @@ class CallRegistry:
 
     async def flush(self) -> None:
         """Wait until everything that has happened is stored."""
-        await asyncio.to_thread(self._recorder.flush)
+        await asyncio.to_thread(self._recorder.drain)
 
     def close(self) -> None:
         """Store what is there, and let go of the threads. No call may be in progress."""

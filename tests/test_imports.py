@@ -20,14 +20,15 @@ LAYERS = {
         agents_app.demo.receptionists agents_app.practice.choice agents_app.practice.days agents_app.practice.matching
         agents_app.practice.normal agents_app.practice.slot_ids agents_app.practice.slots
         sessions_app.admission sessions_app.byte_ranges sessions_app.call sessions_app.cost sessions_app.dialect
-        sessions_app.effects sessions_app.events sessions_app.outbox sessions_app.review.figures
-        sessions_app.spool_format sessions_app.unheard
+        sessions_app.effects sessions_app.events sessions_app.journal_format sessions_app.outbox
+        sessions_app.review.figures sessions_app.spool_format sessions_app.unheard
         """,
     "what a receptionist is": "agents_app",
     "rows": "sessions_app.addresses sessions_app.models",
     "shells": """
         sessions_app.client_secrets sessions_app.demo_calls sessions_app.draining sessions_app.encoding
-        sessions_app.gate sessions_app.ledger sessions_app.leg sessions_app.load sessions_app.metrics sessions_app.realtime
+        sessions_app.fact_queue sessions_app.fact_rows sessions_app.fact_writer sessions_app.gate sessions_app.journal
+        sessions_app.ledger sessions_app.leg sessions_app.load sessions_app.metrics sessions_app.realtime
         sessions_app.recorder sessions_app.recording sessions_app.resuming sessions_app.review sessions_app.standin
         sessions_app.threads sessions_app.tool_gateway
         """,

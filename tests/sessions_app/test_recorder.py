@@ -2,109 +2,46 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
 
-from agents_app.models import AgentVersion, ApiToken
-from sessions_app.effects import CallEnded, EventSeen, ItemSaved, StateChanged
+from agents_app.models import ApiToken
+from sessions_app.effects import StateChanged
+from sessions_app.fact_rows import MAX_TEXT_CHARS, storable
+from sessions_app.journal import Journal
 from sessions_app.models import CallSession, Event, Item
-from sessions_app.recorder import MAX_TEXT_CHARS, Recorder, storable
+from sessions_app.recorder import Recorder
 from tests.make_calls import STARTED
-from tests.servers import live_agent
+from tests.sessions_app.make_facts import Noticed, a_call, ended, put, said, seen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_S = 20.0
 
 
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder()
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(directory=tmp_path)
     yield recorder
     recorder.close()
 
 
 @pytest.fixture
 def call() -> CallSession:
-    version = live_agent().live_version
-    assert isinstance(version, AgentVersion)
-    return CallSession.objects.create(
-        clinic=version.agent.clinic, version=version, started_at=STARTED, state_history=[[0, "connecting"]]
-    )
-
-
-def seen(seq: int, **fields: Any) -> EventSeen:
-    return EventSeen(seq, "from_model", "response.done", at_ms=seq * 10, fields=fields)
-
-
-def said(item_id: str, text: Any = "Hello", **fields: Any) -> ItemSaved:
-    return ItemSaved(
-        **{
-            "item_id": item_id,
-            "position": 1,
-            "speaker": "caller",
-            "source": "speech",
-            "text": text,
-            "transcript_state": "done",
-            "started_ms": 0,
-            **fields,
-        }
-    )
-
-
-def ended(**fields: Any) -> CallEnded:
-    return CallEnded(
-        **{
-            "at_ms": 9000,
-            "reason": "caller",
-            "error_code": "",
-            "outcome": "answered",
-            "usage": {},
-            "counters": {"a": 1},
-            **fields,
-        }
-    )
-
-
-def put(recorder: Recorder, call: CallSession | UUID, *facts: Any) -> None:
-    for fact in facts:
-        recorder.put(call.pk if isinstance(call, CallSession) else call, fact)
-
-
-class Noticed(logging.Handler):
-    """Says when the recorder has logged a line that begins so."""
-
-    def __init__(self, beginning: str) -> None:
-        super().__init__()
-        self._beginning = beginning
-        self.seen = threading.Event()
-        self.lines: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record)
-        if record.getMessage().startswith(self._beginning):
-            self.seen.set()
-
-    def __enter__(self) -> Noticed:
-        logging.getLogger("sessions_app.recorder").addHandler(self)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        logging.getLogger("sessions_app.recorder").removeHandler(self)
+    return a_call()
 
 
 def test_facts_put_twice_are_stored_once(recorder: Recorder, call: CallSession):
     facts = [seen(1), seen(2), said("item_1"), StateChanged("live", 120), StateChanged("ending", 8000), ended()]
 
     put(recorder, call, *facts, *facts)
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
     put(recorder, call, *facts)
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
 
     call.refresh_from_db()
     assert list(call.events.values_list("seq", flat=True)) == [1, 2]
@@ -116,9 +53,9 @@ def test_facts_put_twice_are_stored_once(recorder: Recorder, call: CallSession):
 
 def test_latest_fact_of_an_item_stands_whatever_the_batch(recorder: Recorder, call: CallSession):
     put(recorder, call, said("a", "", transcript_state="pending"), said("a", "I have"), said("b", "Yes", position=2))
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
     put(recorder, call, said("a", "I have a toothache", heard_ms=200), said("a", "I have a toothache", heard_ms=100))
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
 
     assert list(call.items.values_list("item_id", "text", "heard_ms")) == [
         ("a", "I have a toothache", 100),
@@ -132,65 +69,11 @@ def test_facts_of_several_calls_keep_apart_and_in_order(recorder: Recorder, call
     for seq in range(1, 501):
         put(recorder, call, seen(seq, item_id=f"a{seq}"))
         put(recorder, other, seen(seq, item_id=f"b{seq}"))
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
 
     for session, letter in ((call, "a"), (other, "b")):
         stored = session.events.values_list("seq", "fields")
         assert list(stored) == [(seq, {"item_id": f"{letter}{seq}"}) for seq in range(1, 501)]
-
-
-def test_nothing_is_lost_while_the_database_does_not_answer(recorder: Recorder, call: CallSession):
-    away = {"NAME": "/nowhere/at/all"} if connection.vendor == "sqlite" else {"PORT": "1"}
-    address = {name: connection.settings_dict[name] for name in away}
-
-    with Noticed("Writing calls failed") as noticed:
-        connection.settings_dict.update(away)  # the recorder connects when it first writes
-        try:
-            put(recorder, call, seen(1), seen(2), said("item_1"), StateChanged("live", 5))
-            assert noticed.seen.wait(PATIENCE_S)
-            put(recorder, call, seen(3), ended())
-            assert recorder.flush(timeout_s=0.1) is False
-        finally:
-            connection.settings_dict.update(address)
-        assert recorder.flush(PATIENCE_S)
-
-    call.refresh_from_db()
-    assert list(call.events.values_list("seq", flat=True)) == [1, 2, 3]
-    assert (call.state, call.state_history[-1], call.items.count()) == ("ended", [5, "live"], 1)
-    assert recorder.dropped == 0
-
-
-def test_nothing_is_lost_while_another_holds_the_database(recorder: Recorder, call: CallSession):
-    with transaction.atomic():
-        hold_events()
-        put(recorder, call, seen(1), said("item_1"))
-        assert recorder.flush(timeout_s=0.3) is False
-        assert Item.objects.count() == 0
-
-    assert recorder.flush(PATIENCE_S)
-    assert (Event.objects.count(), Item.objects.count(), recorder.dropped) == (1, 1, 0)
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection that another can kill")
-def test_nothing_is_lost_when_the_connection_is_killed_in_the_middle(recorder: Recorder, call: CallSession):
-    with Noticed("Writing calls failed") as noticed, transaction.atomic():
-        hold_events()
-        put(recorder, call, said("item_1"), seen(1))
-        killed = 0
-        for _ in range(2000):  # until it has begun to wait for the lock
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_stat_clear_snapshot()")
-                cursor.execute(
-                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO \"sessions_app_event\"%'"
-                )
-                (killed,) = cursor.fetchone()
-            if killed:
-                break
-        assert (killed, noticed.seen.wait(PATIENCE_S)) == (1, True)
-
-    assert recorder.flush(PATIENCE_S)
-    assert (Event.objects.count(), Item.objects.count(), recorder.dropped) == (1, 1, 0)
 
 
 def hold_events() -> None:
@@ -221,20 +104,20 @@ def test_bad_fact_is_set_aside_and_the_others_are_stored(recorder: Recorder, cal
     put(recorder, call, *(seen(seq) for seq in range(1, 20)), said("good"))
     put(recorder, session_id or call, poison)
     put(recorder, call, *(seen(seq) for seq in range(20, 40)), StateChanged("live", 7))
-    assert recorder.flush(PATIENCE_S)
+    assert recorder.drain(PATIENCE_S)
     put(recorder, call, seen(40))
-    assert recorder.flush(PATIENCE_S)
+    assert recorder.drain(PATIENCE_S)
 
     call.refresh_from_db()
     assert list(call.events.values_list("seq", flat=True)) == list(range(1, 41))
     assert list(call.items.values_list("item_id", flat=True)) == ["good"]
-    assert (call.state, recorder.dropped) == ("live", 1)
+    assert (call.state, recorder.health().set_aside) == ("live", 1)
 
 
 def test_bad_fact_is_logged_by_its_kind_alone(recorder: Recorder, call: CallSession):
     with Noticed("A fact could not be stored") as noticed:
         put(recorder, call, said("bad", "CANARY in words", position=-1), seen(90, name=object(), text="CANARY"))
-        recorder.flush(PATIENCE_S)
+        recorder.drain(PATIENCE_S)
 
     assert noticed.seen.is_set()
     assert "CANARY" not in repr([vars(line) for line in noticed.lines])
@@ -246,7 +129,7 @@ def test_texts_lose_what_a_database_refuses_and_keep_the_rest(recorder: Recorder
 
     put(recorder, call, said("item_1", nasty), seen(1, usage={nasty: [nasty, {"a": nasty}]}))
     put(recorder, call, ended(error_code="code\x00", counters={"odd\ud800": 1}, usage={"text": 1}))
-    assert recorder.flush(PATIENCE_S)
+    assert recorder.drain(PATIENCE_S)
 
     call.refresh_from_db()
     assert call.items.get().text == clean
@@ -256,7 +139,7 @@ def test_texts_lose_what_a_database_refuses_and_keep_the_rest(recorder: Recorder
 
 def test_long_text_is_bounded(recorder: Recorder, call: CallSession):
     put(recorder, call, said("item_1", "a" * (MAX_TEXT_CHARS + 1)))
-    recorder.flush()
+    recorder.drain(PATIENCE_S)
 
     assert len(call.items.get().text) == MAX_TEXT_CHARS
 
@@ -268,45 +151,72 @@ def test_secret_and_unclassified_fields_are_not_storable():
         storable(Event, {"nothing_of_ours": "x"})
 
 
-def test_full_queue_never_makes_a_call_wait(call: CallSession):
-    recorder = Recorder(queue_facts=50)
+def test_full_queue_never_makes_a_call_wait(call: CallSession, tmp_path: Path):
+    recorder = Recorder(queue_facts=50, directory=tmp_path, journal=Journal(tmp_path, max_bytes=0))
 
     with transaction.atomic():
         hold_events()
         put(recorder, call, *(seen(seq) for seq in range(1, 1001)))
         waited = recorder.flush(timeout_s=0.1)
+        dropped = recorder.health().dropped
 
     assert waited is False
-    assert recorder.flush(PATIENCE_S)
-    assert recorder.dropped >= 1000 - 50 - 200
-    assert Event.objects.count() == 1000 - recorder.dropped
+    assert recorder.drain(PATIENCE_S)
+    assert 1000 - 50 - 200 <= dropped == recorder.dropped
+    assert Event.objects.count() == 1000 - dropped
     recorder.close()
 
 
-def test_close_is_bounded_when_the_database_stays_away(call: CallSession):
-    recorder = Recorder(queue_facts=10)
+def test_queue_is_bounded_by_what_its_facts_weigh(call: CallSession, tmp_path: Path):
+    recorder = Recorder(queue_bytes=100_000, directory=tmp_path, journal=Journal(tmp_path, max_bytes=0))
+
+    with transaction.atomic():
+        hold_events()
+        put(recorder, call, *(said(f"item_{n}", "a" * 20_000) for n in range(10)))
+        dropped = recorder.health().dropped
+
+    assert recorder.drain(PATIENCE_S)
+    assert 8 <= dropped <= 9
+    assert Item.objects.count() == 10 - dropped
+    recorder.close()
+
+
+def test_close_is_bounded_when_the_database_stays_away(call: CallSession, tmp_path: Path):
+    recorder = Recorder(directory=tmp_path)
+    began = time.monotonic()
 
     with transaction.atomic():
         hold_events()
         put(recorder, call, *(seen(seq) for seq in range(1, 1001)))
-        recorder.close(timeout_s=0.2)
+        recorder.close(timeout_s=3)
+        took_s = time.monotonic() - began
+    after = Recorder(directory=tmp_path)
 
-    recorder.close(timeout_s=PATIENCE_S)
+    assert took_s < 8
+    assert eventually_stored(1000)
+    after.close()
 
 
-def test_what_follows_a_call_is_begun_once_and_its_fault_costs_nothing(call: CallSession):
+def eventually_stored(count: int) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while Event.objects.count() < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return Event.objects.count() == count
+
+
+def test_what_follows_a_call_is_begun_once_and_its_fault_costs_nothing(call: CallSession, tmp_path: Path):
     told: list[UUID] = []
 
     def fail(session_id: UUID) -> None:
         told.append(session_id)
         raise RuntimeError("CANARY")
 
-    recorder = Recorder(on_ended=fail)
+    recorder = Recorder(on_ended=fail, directory=tmp_path)
     with Noticed("What follows a call") as noticed:
         put(recorder, call, StateChanged("live", 3), ended(), seen(1))
-        recorder.flush()
+        recorder.drain(PATIENCE_S)
         put(recorder, call, seen(2))
-        recorder.flush()
+        recorder.drain(PATIENCE_S)
     recorder.close()
 
     call.refresh_from_db()

@@ -1,0 +1,164 @@
+"""Stores facts of calls as rows. Doing so twice, or late, changes nothing: no older fact replaces a newer one.
+
+Text enters rows and the journal only through `storable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import models, transaction
+
+from agents_app.data_classes import DataClass, data_class
+from agents_app.session_config import TRANSCRIPTION_MODEL
+from sessions_app.cost import cost_microusd
+from sessions_app.effects import CallEnded, EventSeen, Fact, ItemSaved, StateChanged
+from sessions_app.journal_format import Entry
+from sessions_app.models import CallSession, Event, Item, Price
+
+MAX_TEXT_CHARS = 20_000
+
+# Which column each field of a fact is for, where it is not one of the same name.
+_MODELS: dict[type[Fact], type[models.Model]] = {
+    EventSeen: Event,
+    ItemSaved: Item,
+    StateChanged: CallSession,
+    CallEnded: CallSession,
+}
+_COLUMNS = {StateChanged: {"at_ms": "state_history"}, CallEnded: {"at_ms": "duration_ms", "reason": "end_reason"}}
+
+
+def storable(model: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` as they may enter rows of `model`.
+
+    Nothing of the class `secret` is stored as it came. Texts lose what databases refuse (NUL, lone surrogates) and are
+    bounded; a text without a data class is a mistake, and raises LookupError.
+    """
+    for name in values:
+        if data_class(model, name) is DataClass.SECRET:
+            raise ValueError(f"{name} is secret")
+    return {name: _clean(value) for name, value in values.items()}
+
+
+def storable_fields(fact: Fact) -> dict[str, Any]:
+    """Return the fields of a fact as they may be kept outside of rows: by the same rule."""
+    columns = _COLUMNS.get(type(fact), {})
+    kept = storable(_MODELS[type(fact)], {columns.get(name, name): value for name, value in asdict(fact).items()})
+    return {name: kept[columns.get(name, name)] for name in fact.__dataclass_fields__}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:MAX_TEXT_CHARS]
+    if isinstance(value, dict):
+        return {_clean(name): _clean(inner) for name, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value
+
+
+def store(entries: Sequence[Entry]) -> None:
+    """Store all of it, or nothing: raises what the database raises."""
+    with transaction.atomic():
+        _store_events(entries)
+        _store_items(entries)
+        for entry in entries:
+            if isinstance(entry.fact, StateChanged):
+                _store_state(entry.session_id, entry.fact)
+            elif isinstance(entry.fact, CallEnded):
+                _store_end(entry.session_id, entry.fact)
+
+
+def takes_writes(session_id: UUID) -> bool:
+    """Write nothing new to the call's row; raises what the database raises. False: there is no such call."""
+    return bool(CallSession.objects.filter(pk=session_id).update(state=models.F("state")))
+
+
+def _store_events(entries: Iterable[Entry]) -> None:
+    rows = [
+        Event(session_id=entry.session_id, **storable(Event, asdict(entry.fact)))
+        for entry in entries
+        if isinstance(entry.fact, EventSeen)
+    ]
+    if rows:
+        Event.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+_ITEM_FIELDS = ["revision", *(name for name in ItemSaved.__dataclass_fields__ if name != "item_id")]
+
+
+def _store_items(entries: Iterable[Entry]) -> None:
+    """Store each item as its latest fact tells it, unless the row was told so by a later one."""
+    latest: dict[tuple[UUID, str], Item] = {}
+    for entry in sorted(entries, key=lambda entry: entry.revision):
+        if isinstance(entry.fact, ItemSaved):
+            values = storable(Item, asdict(entry.fact))
+            row = Item(session_id=entry.session_id, revision=entry.revision, **values)
+            latest[entry.session_id, row.item_id] = row
+    if not latest:
+        return
+    known = _revisions(latest)
+    rows = [row for key, row in latest.items() if row.revision > known.get(key, -1)]
+    Item.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["session", "item_id"], update_fields=_ITEM_FIELDS
+    )
+
+
+def _revisions(keys: Iterable[tuple[UUID, str]]) -> dict[tuple[UUID, str], int]:
+    """Return what is stored of these items. The lock on their calls keeps it so until the end of the transaction."""
+    sessions = sorted({session_id for session_id, _ in keys})
+    list(_locked(sessions).values_list("pk"))
+    stored = Item.objects.filter(session_id__in=sessions, item_id__in={item_id for _, item_id in keys})
+    return {
+        (session, item): revision for session, item, revision in stored.values_list("session_id", "item_id", "revision")
+    }
+
+
+def _locked(session_ids: list[UUID]) -> models.QuerySet[CallSession]:
+    # Rows that name the call may be added meanwhile. SQLite's transactions are IMMEDIATE: one writer at a time.
+    return CallSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=session_ids).order_by("pk")
+
+
+def _store_state(session_id: UUID, fact: StateChanged) -> None:
+    session = _locked([session_id]).only("state", "state_history").get()
+    if [fact.at_ms, fact.state] in session.state_history:  # a batch whose commit was in doubt comes twice
+        return
+    session.state_history = sorted([*session.state_history, [fact.at_ms, fact.state]], key=lambda change: change[0])
+    if session.state != CallSession.State.ENDED:
+        session.state = session.state_history[-1][1]
+    session.save(update_fields=["state", "state_history"])
+
+
+def _cost(model: str, day: date, usage: dict[str, int]) -> int | None:
+    """Return what a call cost by the prices of its day; None while nobody has said what the model costs."""
+    price = Price.objects.price_for(model, day)
+    transcription = Price.objects.price_for(TRANSCRIPTION_MODEL, day)
+    return cost_microusd(usage, price, transcription=transcription) if price is not None else None
+
+
+def _store_end(session_id: UUID, fact: CallEnded) -> None:
+    session = _locked([session_id]).select_related("version").get()
+    session.state = CallSession.State.ENDED
+    session.ended_at = session.started_at + timedelta(milliseconds=fact.at_ms)
+    session.duration_ms = fact.at_ms
+    values = {"end_reason": fact.reason, "error_code": fact.error_code[:64], "outcome": fact.outcome}
+    for name, value in storable(CallSession, {**values, "usage": fact.usage, "counters": fact.counters}).items():
+        setattr(session, name, value)
+    session.cost_microusd = _cost(session.version.content["model"]["name"], session.started_at.date(), fact.usage)
+    session.lease_until = None
+    session.save(
+        update_fields=[
+            "state",
+            "ended_at",
+            "duration_ms",
+            "end_reason",
+            "error_code",
+            "outcome",
+            "usage",
+            "counters",
+            "cost_microusd",
+            "lease_until",
+        ]
+    )
