@@ -161,7 +161,8 @@ class CallState:
         While no session is there it is not sent: what counts of it stands in our own record, from which the next
         session is told.
         """
-        if not self.link.open and self.link.state is not LinkState.CONFIGURING:
+        configures = self.link.state is LinkState.CONFIGURING and event["type"] == "session.update"
+        if not self.link.open and not configures:
             return []
         event.setdefault("event_id", self.tally.new_id("client"))
         self.sent[event["event_id"]] = Sent(event["type"], asked_by, item_id, seed_id)

@@ -23,6 +23,7 @@ from sessions_app.effects import (
     LeaveModel,
     Record,
     RunTool,
+    ToCaller,
     ToModel,
 )
 from sessions_app.events import encode_audio
@@ -59,6 +60,10 @@ class Session:
                 assert self.outputs[item["call_id"]] == 1, "a second output of one call"
 
 
+def told_of(effect: Effect, kind: str) -> bool:
+    return isinstance(effect, ToCaller) and effect.event["type"] == kind
+
+
 class CallMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
@@ -66,6 +71,7 @@ class CallMachine(RuleBasedStateMachine):
         self.session: Session | None = None
         self.seen = 0
         self.number = 0
+        self.returns: list[int] = []  # how many effects there were each time the caller came back
         self.running: dict[str, RunTool] = {}
         self.commits: Counter[str] = Counter()
         self.created: Counter[str] = Counter()
@@ -240,6 +246,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule()
     def comes_back(self) -> None:
         self.away = False
+        self.returns.append(len(self.scene.effects))
         self.take(self.scene.call.caller_back(now=self.scene.now, token="next"))
 
     # Rules: tools and time.
@@ -279,8 +286,10 @@ class CallMachine(RuleBasedStateMachine):
             return
         if not self.scene.call.ended:
             self.take(self.scene.call.stop("interrupted", now=self.scene.now))
-        told = Counter(event["response"]["id"] for event in self.scene.told("response.created"))
-        assert set(told.values()) <= {1}, "a response was told twice"
+        for begins, ends in zip([0, *self.returns], [*self.returns, len(self.scene.effects)], strict=True):
+            effects = self.scene.effects[begins:ends]
+            told = Counter(e.event["response"]["id"] for e in effects if told_of(e, "response.created"))
+            assert set(told.values()) <= {1}, "a response was told twice on one socket"
 
 
 TestCallMachine = CallMachine.TestCase
