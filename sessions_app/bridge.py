@@ -17,6 +17,7 @@ from uuid import UUID
 
 from sessions_app import metrics, resuming
 from sessions_app.call import Call
+from sessions_app.call.budget import Standing
 from sessions_app.dialect import said
 from sessions_app.effects import (
     AudioToModel,
@@ -32,11 +33,13 @@ from sessions_app.effects import (
     Record,
     RefuseTool,
     RunTool,
+    Spend,
     TakeBack,
     ToCaller,
     ToModel,
 )
 from sessions_app.events import Malformed, encode_audio, parse
+from sessions_app.ledger import Account
 from sessions_app.leg import Leg
 from sessions_app.opening import Opening
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed
@@ -56,7 +59,7 @@ class Facts(Protocol):
 
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
-MAX_WAITING_SOUND_MS = 2000  # for an upstream that is too slow: later than this nobody would be answered in time
+MAX_SOUND_WAIT_S = 2.0  # for an upstream that is too slow: later than this nobody would be answered in time
 
 
 class Bridge:
@@ -69,10 +72,12 @@ class Bridge:
         connect: Connect,
         recorder: Facts,
         gateway: ToolGateway,
+        account: Account,
         spool: Spool | None,
     ) -> None:
         self._opening = opening
         self._connect, self._recorder, self._gateway, self._spool = connect, recorder, gateway, spool
+        self._account = account
         self._started = time.monotonic()
         self._call = Call(opening.brief, started=self._started)
         self._caller: Leg | None = None
@@ -82,10 +87,6 @@ class Bridge:
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
-
-    @property
-    def _max_waiting_sound(self) -> int:
-        return MAX_WAITING_SOUND_MS * self._opening.brief.audio.bytes_per_ms
 
     @property
     def _call_id(self) -> UUID:
@@ -186,7 +187,7 @@ class Bridge:
 
     async def _carry(self, connection: RealtimeConnection) -> str:
         """Carry what goes over a connection, both ways. Return why it ended."""
-        me, self._model_out = asyncio.current_task(), Leg(connection.send, max_sound_bytes=self._max_waiting_sound)
+        me, self._model_out = asyncio.current_task(), Leg(connection.send, max_sound_wait_s=MAX_SOUND_WAIT_S)
         sender = asyncio.create_task(_send_all(self._model_out, connection))
         try:
             self._take(lambda now: self._call.model_connected(now=now))
@@ -238,9 +239,9 @@ class Bridge:
     def _audio_to_model(self, effect: AudioToModel) -> None:
         if self._model_out is not None:
             text = f'{{"type":"input_audio_buffer.append","audio":"{encode_audio(effect.pcm)}"}}'
-            if dropped := self._model_out.put_sound(text, len(effect.pcm)):
-                behind = self._model_out.sound_bytes
-                self._perform(self._call.sound_dropped(dropped, behind=behind, now=time.monotonic()))
+            now = time.monotonic()
+            if dropped := self._model_out.put_sound(text, len(effect.pcm), now=now):
+                self._perform(self._call.sound_dropped(dropped, behind=self._model_out.sound_bytes, now=now))
         if self._spool is not None:
             self._spool.caller(effect.pcm, at_ms=self._at_ms())
 
@@ -268,6 +269,17 @@ class Bridge:
 
     def _leave_task(self, effect: LeaveTask) -> None:
         self._in_background(self._gateway.leave_task(effect, self._opening.context))
+
+    def _spend(self, effect: Spend) -> None:
+        if self._account.spent(effect.total_microusd):
+            self._in_background(self._settle())
+
+    async def _settle(self) -> None:
+        async for standing in self._account.settle():
+            self._stands(standing)
+
+    def _stands(self, standing: Standing) -> None:
+        self._take(lambda now: self._call.from_ledger(standing, now=now))
 
     def _in_background(self, work: Any) -> None:
         if self._tasks is not None and not self.hung_up.done():
@@ -334,6 +346,7 @@ _PERFORM: dict[type, Callable[[Bridge, Any], None]] = {
     RunTool: Bridge._run_tool,
     RefuseTool: Bridge._refuse_tool,
     LeaveTask: Bridge._leave_task,
+    Spend: Bridge._spend,
     Record: Bridge._record,
     HangUp: Bridge._hang_up,
 }

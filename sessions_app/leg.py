@@ -1,7 +1,7 @@
 """A way out with its own order and bounds: what is put is sent by one task, in order.
 
-Sound that has waited too long is worth nothing: beyond its bound the oldest is dropped, and the rest keeps its order.
-Anything else that overflows ends the leg.
+Sound that has waited too long is worth nothing: it is dropped, the oldest first, and the rest keeps its order. Anything
+else that overflows ends the leg.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ class Leg:
         send: Callable[[str], Awaitable[None]],
         *,
         max_bytes: int = MAX_QUEUED_BYTES,
-        max_sound_bytes: int = MAX_QUEUED_BYTES,
+        max_sound_wait_s: float = float("inf"),
     ) -> None:
         self._send = send
-        self._max_bytes, self._max_sound_bytes = max_bytes, max_sound_bytes
+        self._max_bytes, self._max_sound_wait_s = max_bytes, max_sound_wait_s
         self._queued: deque[tuple[str, int]] = deque()  # each with how many bytes of sound it holds
+        self._sound_since: deque[float] = deque()  # when each of those that hold sound was put
         self._bytes = 0
         self.sound_bytes = 0  # that wait
         self._ready = asyncio.Event()
@@ -42,13 +43,18 @@ class Leg:
             return
         self._queue(text, 0)
 
-    def put_sound(self, text: str, sound_bytes: int) -> int:
-        """Send this frame of so many bytes of sound. Return how many bytes of older sound were dropped for it."""
+    def put_sound(self, text: str, sound_bytes: int, *, now: float) -> int:
+        """Send this frame of so many bytes of sound. Return how many bytes were dropped that had waited too long.
+
+        `now` is in seconds of one monotonic clock. How long and not how much: a burst that upstream takes at once is
+        no sign of a slow one.
+        """
         if self.finished:
             return 0
         dropped = 0
-        while self.sound_bytes + sound_bytes > self._max_sound_bytes and self.sound_bytes:
+        while self._sound_since and now - self._sound_since[0] > self._max_sound_wait_s:
             dropped += self._drop_oldest_sound()
+        self._sound_since.append(now)
         self._queue(text, sound_bytes)
         return dropped
 
@@ -56,9 +62,14 @@ class Leg:
         place = next(place for place, (_, sound) in enumerate(self._queued) if sound)
         text, sound = self._queued[place]
         del self._queued[place]
-        self._bytes -= len(text)
-        self.sound_bytes -= sound
+        self._taken(text, sound)
         return sound
+
+    def _taken(self, text: str, sound_bytes: int) -> None:
+        self._bytes -= len(text)
+        if sound_bytes:
+            self.sound_bytes -= sound_bytes
+            self._sound_since.popleft()
 
     def _queue(self, text: str, sound_bytes: int) -> None:
         if self._bytes + len(text) > self._max_bytes:
@@ -81,8 +92,7 @@ class Leg:
                 if self.overflowed:
                     return
                 text, sound_bytes = self._queued.popleft()
-                self._bytes -= len(text)
-                self.sound_bytes -= sound_bytes
+                self._taken(text, sound_bytes)
                 await self._send(text)
             if self.finished:
                 return
@@ -93,4 +103,5 @@ class Leg:
         """Return what waits, and keep nothing of it: another leg takes over."""
         queued, self._bytes, self.sound_bytes = [text for text, _ in self._queued], 0, 0
         self._queued.clear()
+        self._sound_since.clear()
         return queued
