@@ -142,3 +142,50 @@ async def test_what_waits_can_be_handed_over_and_is_kept_by_one_alone():
 
     assert wire.sent == ["0", "1", "2"]
     assert first.drain() == []
+
+
+async def test_sound_that_waited_too_long_is_dropped_the_oldest_first_and_nothing_else_is():
+    wire = Wire(opened=False)
+    leg = Leg(wire.send, max_sound_wait_s=2.0)
+    running = asyncio.create_task(leg.run())
+    leg.put("first")
+    await wire.asked.wait()
+
+    leg.put_sound("a", 10, now=100.0)
+    leg.put("commit")
+    leg.put_sound("b", 10, now=101.0)
+    kept = leg.put_sound("c", 10, now=102.0)
+    dropped = leg.put_sound("d", 10, now=103.5)
+    wire.gate.set()
+    leg.finish()
+    await finished(running)
+
+    assert (kept, dropped) == (0, 20)
+    assert wire.sent == ["first", "commit", "c", "d"]
+    assert (leg.sound_bytes, leg.overflowed) == (0, False)
+
+
+async def test_burst_of_sound_that_is_taken_at_once_is_kept_whole():
+    wire = Wire()
+    leg = Leg(wire.send, max_sound_wait_s=2.0)
+
+    dropped = [leg.put_sound(str(n), 48_000, now=100.0) for n in range(15)]
+    leg.finish()
+    await leg.run()
+
+    assert dropped == [0] * 15
+    assert wire.sent == [str(n) for n in range(15)]
+
+
+async def test_slow_reader_of_sound_costs_what_it_is_late_and_no_more():
+    wire = Wire(opened=False)
+    leg = Leg(wire.send, max_sound_wait_s=2.0)
+    running = asyncio.create_task(leg.run())
+    leg.put("first")
+    await wire.asked.wait()
+
+    dropped = sum(leg.put_sound("40 ms", 1920, now=n * 0.04) for n in range(10_000))
+
+    assert leg.sound_bytes == 51 * 1920  # two seconds, and the newest
+    assert dropped == (10_000 - 51) * 1920
+    running.cancel()
