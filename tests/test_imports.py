@@ -32,7 +32,9 @@ LAYERS = {
         sessions_app.recorder sessions_app.recording sessions_app.resuming sessions_app.review sessions_app.standin
         sessions_app.threads sessions_app.tool_gateway
         """,
-    "one call": "sessions_app.bridge sessions_app.opening sessions_app.refused_keys sessions_app.tasks",
+    "one call": """
+        sessions_app.bridge sessions_app.opening sessions_app.probing sessions_app.refused_keys sessions_app.tasks
+        """,
     "all calls": "sessions_app.registry",
     "entries": """
         agents_app.admin agents_app.practice.admin sessions_app.admin sessions_app.api sessions_app.consumers
