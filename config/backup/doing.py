@@ -1,0 +1,119 @@
+"""Makes a backup of the installation in use, and puts one back into an installation that is empty."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+
+from agents_app.models import Clinic, DataKey
+from agents_app.sealing import key_id
+from config.backup import databases, fingerprint
+from config.backup.archive import DATABASE, FILES, Manifest, Writer, files_of, unpack
+from config.backup.databases import Trouble
+from sessions_app.recording import RECORDINGS_DIRECTORY
+
+PREFIX, SUFFIX = "frontdesk-", ".tar"
+
+
+def back_up(directory: Path) -> tuple[Path, Manifest]:
+    """Write one archive into `directory` and return its path and manifest. Calls may go on meanwhile.
+
+    First what waits to be stored, then the database, then the recordings: whatever moves on in between is in the
+    archive twice rather than nowhere. Storing a fact again is harmless.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_at = datetime.now(UTC)
+    path = directory / f"{PREFIX}{made_at:%Y%m%dT%H%M%S%fZ}{SUFFIX}"
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".making-") as folder:
+        partial, dump = Path(folder, "archive"), Path(folder, "database")
+        writer = Writer(partial)
+        _add_files(writer, recordings=False)
+        tables = databases.dump(dump)
+        writer.add(DATABASE, dump)
+        dump.unlink()
+        _add_files(writer, recordings=True)
+        manifest: Manifest = {
+            "made_at": made_at.isoformat(),
+            "vendor": connection.vendor,
+            "tables": tables,
+            "migrations": sorted(map(list, MigrationLoader(connection).applied_migrations)),
+            "data_keys": sorted(DataKey.objects.values_list("key_id", flat=True)),
+        }
+        writer.finish(manifest)
+        partial.chmod(0o600)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(path)
+    return path, manifest
+
+
+def keep_newest(directory: Path, count: int) -> list[Path]:
+    """Remove all but the newest `count` backups; return what was removed."""
+    old = sorted(directory.glob(f"{PREFIX}*{SUFFIX}"))[:-count]
+    for path in old:
+        path.unlink()
+    return old
+
+
+def restore(path: Path) -> Manifest:
+    """Put a backup back. Raises Trouble, before anything is changed where that is possible."""
+    _refuse_unless_empty()
+    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=settings.DATA_DIR, prefix=".restore-"))
+    try:
+        manifest = unpack(path, folder)
+        _refuse_unfit(manifest)
+        found = databases.load(folder / DATABASE)
+        if different := fingerprint.differences(manifest["tables"], found):
+            raise Trouble(f"What came back differs from what was saved, in {', '.join(different)}.")
+        _put_files(folder / FILES)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    call_command("migrate", verbosity=0, interactive=False)
+    return manifest
+
+
+def _add_files(writer: Writer, *, recordings: bool) -> None:
+    for path in files_of(settings.DATA_DIR, database=str(connection.settings_dict["NAME"])):
+        name = path.relative_to(settings.DATA_DIR)
+        if (name.parts[0] == RECORDINGS_DIRECTORY) is recordings:
+            writer.add(f"{FILES}/{name.as_posix()}", path)
+
+
+def _refuse_unless_empty() -> None:
+    try:
+        occupied = Clinic.objects.exists()
+    except DatabaseError:  # not migrated yet: emptier still
+        occupied = False
+    recordings = settings.DATA_DIR / RECORDINGS_DIRECTORY
+    if occupied or (recordings.is_dir() and any(recordings.iterdir())):
+        raise Trouble("This installation holds clinics or recordings. A backup is restored into an empty one.")
+
+
+def _refuse_unfit(manifest: Manifest) -> None:
+    if manifest["vendor"] != connection.vendor:
+        raise Trouble(
+            f"The backup is of a {manifest['vendor']} database, and DATABASE_URL names a {connection.vendor}."
+        )
+    have = {key_id(key) for key in settings.DATA_KEYS}
+    if missing := [key for key in manifest["data_keys"] if key not in have]:
+        raise Trouble(f"DATA_KEYS lacks {', '.join(missing)}: take DATA_KEYS from where the backup was made.")
+    known: Any = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    ours = {label for label, _ in known}
+    newer = [f"{app}.{name}" for app, name in manifest["migrations"] if app in ours and (app, name) not in known]
+    if newer:
+        raise Trouble(f"The backup was made by a newer version, with {newer[0]}: install that version first.")
+
+
+def _put_files(source: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, settings.DATA_DIR, dirs_exist_ok=True, copy_function=shutil.move)

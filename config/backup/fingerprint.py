@@ -1,0 +1,62 @@
+"""What a database holds, told in a few lines: each table's rows, counted and hashed in the order of their keys."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from django.db import connection, transaction
+
+Fingerprint = dict[str, dict[str, Any]]  # table -> {"rows": how many, "sha256": hexadecimal}
+
+
+def of_database() -> Fingerprint:
+    """Return the fingerprint of the database in use. Inside a transaction it is of one moment."""
+    if connection.vendor == "sqlite":
+        return of_sqlite_file(Path(connection.settings_dict["NAME"]))
+    with transaction.atomic(), connection.cursor() as cursor:
+        tables = sorted(connection.introspection.table_names(cursor))
+        queries = {table: _query(table, connection.introspection.get_primary_key_columns(cursor, table) or [])
+                   for table in tables}  # fmt: skip
+        found = {}
+        for table, query in queries.items():
+            with connection.chunked_cursor() as rows:  # a million rows are not held in memory
+                rows.execute(query)
+                found[table] = _of_rows(rows)
+        return found
+
+
+def of_sqlite_file(path: Path) -> Fingerprint:
+    """Return the fingerprint of an SQLite file that nobody writes to: as it is stored, without Django's conversions."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+        tables = sorted(row[0] for row in database.execute(names))
+        return {table: _of_rows(database.execute(_query(table, _keys(database, table)))) for table in tables}
+
+
+def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """Return the names of the tables that differ or are missing on either side."""
+    return sorted(table for table in {*before, *after} if before.get(table) != after.get(table))
+
+
+def _keys(database: sqlite3.Connection, table: str) -> list[str]:
+    columns = [row for row in database.execute(f'PRAGMA table_info("{table}")') if row[5]]
+    return [row[1] for row in sorted(columns, key=lambda row: row[5])]
+
+
+def _query(table: str, keys: list[str]) -> str:
+    # Text is ordered by its bytes, whatever the language of the database's machine.
+    order = ", ".join(f'"{key}"' for key in keys) or "1"
+    return f'SELECT * FROM "{table}" ORDER BY {order}'
+
+
+def _of_rows(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    count, digest = 0, hashlib.sha256()
+    for row in rows:
+        count += 1
+        digest.update(repr(tuple(row)).encode())
+    return {"rows": count, "sha256": digest.hexdigest()}
