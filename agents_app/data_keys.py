@@ -26,9 +26,10 @@ def missing_keys() -> list[str]:
     return [row.key_id for row in DataKey.objects.order_by("pk") if not _opens(row)]
 
 
-def rotate() -> tuple[int, list[str]]:
+def rotate(*, put_away: bool = True) -> tuple[int, list[str]]:
     """Seal every stored value again with the first key; return how many, and the ids of the keys no longer needed.
 
+    Without `put_away` the older keys stay needed: something outside the database was sealed with them.
     Raises SealBroken, and changes nothing, when a value cannot be opened.
     """
     note_current_key()
@@ -40,10 +41,10 @@ def rotate() -> tuple[int, list[str]]:
             again = keys.rotate(clinic.upstream_key_sealed.encode()).decode()
             Clinic.objects.filter(pk=clinic.pk).update(upstream_key_sealed=again)
             sealed += 1
-        old = DataKey.objects.exclude(key_id=key_id(settings.DATA_KEYS[0]))
-        put_away = list(old.values_list("key_id", flat=True))
+        old = DataKey.objects.exclude(key_id=key_id(settings.DATA_KEYS[0])) if put_away else DataKey.objects.none()
+        names = list(old.values_list("key_id", flat=True))
         old.delete()
-    return sealed, put_away
+    return sealed, names
 
 
 def _opens(row: DataKey) -> bool:

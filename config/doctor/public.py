@@ -89,8 +89,6 @@ def _check_ready(url: str) -> Iterator[Finding]:
     answer = _get(f"{url}/readyz")
     if answer.status == 200:
         yield ok("server", "ready for calls")
-    elif answer.status == 400:
-        yield failed("server", "does not answer to this name: add it to ALLOWED_HOSTS.")
     else:
         yield failed("server", f"not ready ({answer.status}): {' '.join(answer.text.split())[:200]}")
 
@@ -116,6 +114,8 @@ def _check_page(url: str) -> Iterator[Finding]:
 def _wrong_with(answer: Answer, url: str) -> str:
     """Return why a browser would give this page no microphone or no socket, or ""."""
     parts = urlsplit(url)
+    if answer.status == 400:
+        return "is not served under this name: add it to ALLOWED_HOSTS."
     if answer.status != 200:
         return f"answers {answer.status}: see the server's log."
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):

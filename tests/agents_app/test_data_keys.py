@@ -68,8 +68,11 @@ def test_key_is_missing_until_it_is_back(settings: Any):
     assert found == [[], [key_id(OLD)], []]
 
 
-def test_rotation_seals_every_value_with_the_first_key(settings: Any, two_clinics: tuple[Clinic, Clinic]):
+def test_rotation_seals_every_value_with_the_first_key(
+    settings: Any, two_clinics: tuple[Clinic, Clinic], tmp_path: Path
+):
     use(settings, NEW, OLD)
+    settings.DATA_DIR = tmp_path
     said = StringIO()
 
     call_command("rotate_data_keys", stdout=said)
@@ -84,6 +87,21 @@ def test_rotation_seals_every_value_with_the_first_key(settings: Any, two_clinic
         "Values encrypted again: 2.",
         f"Keys that may be taken out of DATA_KEYS: {key_id(OLD)}.",
     ]
+
+
+@pytest.mark.usefixtures("two_clinics")
+def test_old_key_stays_needed_while_a_journal_waits_that_it_sealed(settings: Any, tmp_path: Path):
+    use(settings, NEW, OLD)
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "1-abc.journal").write_bytes(b"facts")
+    said = StringIO()
+
+    call_command("rotate_data_keys", stdout=said)
+    use(settings, NEW)
+
+    assert "Keep the older keys" in said.getvalue()
+    assert data_keys.missing_keys() == [key_id(OLD)]
 
 
 def test_rotation_that_meets_a_value_it_cannot_open_changes_nothing(settings: Any, two_clinics: tuple[Clinic, Clinic]):
