@@ -149,7 +149,7 @@ class Bridge:
 
     def wrap_up(self) -> None:
         """The process will end soon: the call is told to come to its own end before that."""
-        self.stop("interrupted")
+        self._take(lambda now: self._call.wrap_up(now=now))
 
     def stop(self, reason: str) -> None:
         """End the call now."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +21,11 @@ from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge, Connect
 from sessions_app.draining import Drain
 from sessions_app.gate import Gate
+from sessions_app.ledger import Account, Ledger, settle_leftovers
 from sessions_app.models import CallSession, Place
-from sessions_app.opening import Opening, call_over
+from sessions_app.opening import PROCESS, Opening, call_over
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
+from sessions_app.reaper import Reaper
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.refused_keys import noticing
@@ -34,7 +36,8 @@ from sessions_app.tool_gateway import ToolGateway
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = 5.0  # of a lease of 30 s
+LEFTOVERS_EVERY_S = 60.0
 CLOSE_TOOLS_S = 10.0
 
 
@@ -43,10 +46,14 @@ class CallRegistry:
         self._connect = _counted(connect)
         self._recorder = Recorder(on_ended=_keep_sound)
         self._gateway = ToolGateway()
+        self._ledger = Ledger()
         self._calls: dict[UUID, asyncio.Task[None]] = {}
         self._bridges: dict[UUID, Bridge] = {}
         self._sockets: set[asyncio.Task[Any]] = set()
         self._heart: asyncio.Task[None] | None = None
+        self._watched = False
+        self._reaper = Reaper()
+        self._leftovers_due = 0.0
         self._gate = Gate()
         self._drain: Drain | None = None
 
@@ -56,11 +63,11 @@ class CallRegistry:
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
         facts = metrics.CountedFacts(self._recorder.put)
-        bridge = Bridge(opening, connect=connect, recorder=facts, gateway=self._gateway, spool=spool)
+        account = self._ledger.account(call_id)
+        bridge = Bridge(opening, connect=connect, recorder=facts, gateway=self._gateway, account=account, spool=spool)
         self._bridges[call_id] = bridge
-        self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge))
-        if self._heart is None or self._heart.done():
-            self._heart = asyncio.create_task(self._beat())
+        self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge, account))
+        self._keep_beating()
         return bridge
 
     def resumed(self, back: Return) -> Bridge:
@@ -70,21 +77,43 @@ class CallRegistry:
             raise call_over()
         return bridge
 
-    async def _carry(self, call_id: UUID, bridge: Bridge) -> None:
+    async def _carry(self, call_id: UUID, bridge: Bridge, account: Account) -> None:
         try:
             await bridge.run()
         except Exception as error:  # one call's bug ends that call alone; its text may be patient data
             logger.error("A call failed", extra={"call": str(call_id), "error": type(error).__name__})
         finally:
-            del self._calls[call_id], self._bridges[call_id]
-            await in_thread(Place.objects.release, call_id)
+            del self._bridges[call_id]
+            try:
+                await in_thread(Place.objects.release, call_id)
+                await account.close()
+            finally:  # only now: a process that ends waits until the place is free
+                del self._calls[call_id]
+
+    def _keep_beating(self) -> None:
+        if self._heart is None or self._heart.done():
+            self._heart = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
-        """Renew the leases of the calls that live here, until there are none."""
-        while self._calls:
+        """Renew the leases of the calls that live here, and end those that a dead process has left.
+
+        Until there are none here; in a process that is watched, for ever.
+        """
+        while self._calls or self._watched:
             await asyncio.sleep(HEARTBEAT_S)
-            with suppress(Exception):  # a database that is away now may be back before the lease ends
-                await in_thread(Place.objects.renew, list(self._calls))
+            try:
+                await in_thread(self._renew_and_reap, list(self._calls))
+            except Exception as error:  # a database that is away now may be back before the lease ends
+                logger.warning("The heartbeat failed", extra={"error": type(error).__name__})
+
+    def _renew_and_reap(self, call_ids: list[UUID]) -> None:
+        if call_ids:
+            Place.objects.renew(call_ids)
+            CallSession.objects.renew(call_ids, owner=PROCESS)
+        self._reaper.look(own=call_ids, now=time.monotonic())
+        if time.monotonic() >= self._leftovers_due:
+            settle_leftovers()
+            self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY_S
 
     @property
     def live(self) -> int:
@@ -100,10 +129,12 @@ class CallRegistry:
     def watch(self) -> None:
         """Look at the process's load from now on. To be called in the loop that carries the calls."""
         self._gate.watch()
+        self._watched = True
+        self._keep_beating()
 
     def admit(self) -> Refusal | None:
         """Return why no call may begin now; None counts as a start."""
-        return self._gate.admit(live=self.live, draining=self.draining, storing_late_s=0.0)
+        return self._gate.admit(live=self.live, draining=self.draining, storing_late_s=self._recorder.health().late_s)
 
     def not_begun(self) -> None:
         """What was admitted had no good key, and was no start."""
@@ -112,7 +143,7 @@ class CallRegistry:
     @property
     def overload(self) -> str:
         """What this process has too much of, or ""."""
-        return self._gate.overload(live=self.live, storing_late_s=0.0)
+        return self._gate.overload(live=self.live, storing_late_s=self._recorder.health().late_s)
 
     @property
     def sockets(self) -> int:
@@ -167,10 +198,12 @@ class CallRegistry:
     def close(self) -> None:
         """Store what is there, and let go of the threads. No call may be in progress."""
         self._gate.close()
+        self._watched = False
         # Beside: a tool that hangs would keep the process.
         tools = threading.Thread(target=self._gateway.close, daemon=True)
         tools.start()
         tools.join(timeout=CLOSE_TOOLS_S)
+        self._ledger.close()
         self._recorder.close()
 
 
