@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ from agents_app.models import key_headers
 MAX_TRIES = 3
 BACKOFF_S = 0.4  # the first wait is at most this, and each next at most twice the last
 CONNECT_S = 5.0  # for all the tries together: the caller is waiting
+RATE_LIMITED = "upstream_429"
+MAX_RATE_TRIES = 2  # of one call, when the service has too much to do
+RETRY_AFTER_S, MAX_RETRY_AFTER_S = 1.0, 10.0  # when the service does not say, and whatever it says
+RETRY_SPREAD_S = 1.5  # the calls that waited do not all come back at once
 CLOSE_TIMEOUT_S = 2.0
 PING_EVERY_S, PING_TIMEOUT_S = 5.0, 10.0
 MAX_FRAME_BYTES = 2 * 1024 * 1024
@@ -85,16 +90,25 @@ class RealtimeConnection:
 async def open_connection(upstream: Upstream, *, within_s: float = CONNECT_S) -> RealtimeConnection:
     """Connect, trying again with full jitter where that can help. Raises UpstreamFailed."""
     failed = UpstreamFailed("upstream_unreachable")
+    gives_up, rate_tries = time.monotonic() + within_s, 0
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):
             for attempt in range(MAX_TRIES):
                 if attempt:
                     await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
+                if not await _left_in_peace(upstream, gives_up):
+                    failed = UpstreamFailed(RATE_LIMITED)
+                    break
                 try:
                     return RealtimeConnection(await _connect(upstream))
                 except InvalidStatus as refused:
                     failed = UpstreamFailed(f"upstream_{refused.response.status_code}")
-                    if refused.response.status_code < 500 and refused.response.status_code != 429:
+                    if failed.code == RATE_LIMITED:
+                        rate_tries += 1
+                        _leave_in_peace(upstream, refused.response.headers.get("Retry-After", ""))
+                    elif refused.response.status_code < 500:
+                        break
+                    if rate_tries >= MAX_RATE_TRIES:
                         break
                 except ssl.SSLCertVerificationError:  # an OSError and a ValueError too
                     failed = UpstreamFailed("upstream_certificate")
@@ -105,6 +119,33 @@ async def open_connection(upstream: Upstream, *, within_s: float = CONNECT_S) ->
                     failed = UpstreamFailed("upstream_address")
                     break
     raise failed
+
+
+# Until when a key is to be left in peace, as its service asked for: for all of this process's calls.
+_peace: dict[tuple[str, str], float] = {}
+
+
+def _leave_in_peace(upstream: Upstream, retry_after: str) -> None:
+    """Note what a 429 asks for. Source: RFC 9110, Retry-After; its form with a date is read as none."""
+    try:
+        wait_s = float(min(max(int(retry_after), 0), MAX_RETRY_AFTER_S))
+    except ValueError:
+        wait_s = RETRY_AFTER_S
+    which, until = (upstream.base_url, upstream.key), time.monotonic() + wait_s
+    _peace[which] = max(until, _peace.get(which, 0.0))
+
+
+async def _left_in_peace(upstream: Upstream, gives_up: float) -> bool:
+    """Wait as long as the key must be left in peace. False, at once, when that is longer than the caller waits."""
+    which = (upstream.base_url, upstream.key)
+    now, until = time.monotonic(), _peace.get(which, 0.0)
+    if until <= now:
+        _peace.pop(which, None)
+        return True
+    if until >= gives_up:
+        return False
+    await asyncio.sleep(until - now + random.uniform(0, min(RETRY_SPREAD_S, gives_up - until)))
+    return True
 
 
 class _Connect(connect):

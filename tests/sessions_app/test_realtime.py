@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sessions_app.realtime import (
+    CONNECT_S,
     MAX_FRAME_BYTES,
+    MAX_RATE_TRIES,
     MAX_TRIES,
     RealtimeConnection,
     Upstream,
@@ -88,7 +91,9 @@ HANDSHAKES = {
     answer("403 Forbidden", REFUSED): ("upstream_403", 1),
     answer("404 Not Found", b"<html>"): ("upstream_404", 1),
     answer("200 OK", b"<html>Log in</html>", b"Content-Type: text/html\r\n"): ("upstream_200", 1),
-    answer("429 Too Many Requests"): ("upstream_429", MAX_TRIES),
+    answer("429 Too Many Requests"): ("upstream_429", MAX_RATE_TRIES),
+    answer("429 Too Many Requests", headers=b"Retry-After: 0\r\n"): ("upstream_429", MAX_RATE_TRIES),
+    answer("429 Too Many Requests", headers=b"Retry-After: nan\r\n"): ("upstream_429", MAX_RATE_TRIES),
     answer("500 Internal Server Error"): ("upstream_500", MAX_TRIES),
     answer("502 Bad Gateway", b"<html>"): ("upstream_502", MAX_TRIES),
     answer("503 Service Unavailable"): ("upstream_503", MAX_TRIES),
@@ -106,6 +111,19 @@ async def test_refusal_is_tried_again_only_where_that_can_help():
     outcomes = await asyncio.gather(*map(one, HANDSHAKES))
 
     assert dict(zip(HANDSHAKES, outcomes, strict=True)) == HANDSHAKES
+
+
+async def test_service_that_asks_for_more_time_than_a_caller_has_is_asked_once_by_all_calls_together():
+    """R03: `Retry-After` holds for every call with this key at this address, and for no other key."""
+    said = answer("429 Too Many Requests", headers=b"Retry-After: 3600\r\n")
+    async with door(said) as opened:
+        first = await failure(upstream(opened.port), within_s=CONNECT_S)
+        again = await asyncio.gather(*(failure(upstream(opened.port), within_s=CONNECT_S) for _ in range(5)))
+        asked = len(opened.requests)
+        other = await failure(replace(upstream(opened.port), key="sk-another"), within_s=CONNECT_S)
+
+    assert {first, *again, other} == {"upstream_429"}
+    assert (asked, len(opened.requests)) == (1, 2)
 
 
 async def test_closed_port_a_name_of_nobody_and_a_server_without_tls_are_unreachable():
