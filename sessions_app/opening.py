@@ -40,6 +40,7 @@ from sessions_app.call.brief import CallBrief, Lines, ToolBrief
 from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
 from sessions_app.models import CallSession, Place
 from sessions_app.realtime import Upstream
+from sessions_app.models.calls import lease
 from sessions_app.resuming import CallOver, Return, new_token
 from sessions_app.resuming import spend as spend_token
 from sessions_app.tool_gateway import CallContext
@@ -218,6 +219,7 @@ def upstream_of(clinic: Clinic, version: AgentVersion) -> Upstream:
         key = STANDIN_KEY
     if not key:
         raise CannotBegin("not_configured", _("This receptionist is not connected yet"), 4500)
+        lease_until=lease(),
     model = version.content["model"]["name"]
     return Upstream(access.base_url, model, key, access.key_style, key_was_refused=_tries_again(clinic, access))
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from uuid import UUID
 
@@ -46,6 +47,11 @@ class RecorderHealth:
     journal_refuses: bool  # the disk is full or read-only, or the journal has reached its bound
     dropped: int  # facts lost since the process began: they found no room, or nothing would take them
     set_aside: int  # facts that the database refuses, kept for people to look at
+
+    @property
+    def late_s(self) -> float:
+        """How long what happens has not been stored as it should; without end when no journal takes it either."""
+        return inf if self.journal_refuses else self.trouble_s
 
 
 class Recorder:

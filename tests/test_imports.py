@@ -33,7 +33,8 @@ LAYERS = {
         sessions_app.threads sessions_app.tool_gateway
         """,
     "one call": """
-        sessions_app.bridge sessions_app.opening sessions_app.probing sessions_app.refused_keys sessions_app.tasks
+        sessions_app.bridge sessions_app.opening sessions_app.probing sessions_app.reaper sessions_app.refused_keys
+        sessions_app.tasks
         """,
     "all calls": "sessions_app.registry",
     "entries": """

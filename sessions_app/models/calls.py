@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Self
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
 from agents_app.models import AgentVersion, ApiToken, Clinic
 from agents_app.practice.models import Patient
+from sessions_app.models.places import LEASE_SECONDS
 
 # No vowels, so no words; no 0, 1, 5, so nothing that is misheard for a letter.
 _REFERENCE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ2346789"
 REFERENCE_LENGTH = 6  # 27^6: 387 million
+
+
+OWNER_LOST = "owner_lost"  # the error code of a call that was ended since its process had died
+
+
+def lease() -> models.Expression:
+    """Return until when the process that carries a call has to say so again, by the database's clock."""
+    return Now() + timedelta(seconds=LEASE_SECONDS)
 
 
 def new_reference() -> str:
@@ -34,6 +47,22 @@ class CallSessionQuerySet(models.QuerySet["CallSession"]):
     def visible_to_token(self, token: ApiToken) -> Self:
         """Return the calls that a clinic's program may read: its own clinic's, and no other of the group."""
         return self.filter(clinic_id=token.clinic_id)
+
+    def ask_to_stop(self) -> int:
+        """Ask the processes that carry these calls to end them; return how many were asked."""
+        return self.exclude(state=CallSession.State.ENDED).filter(stop_requested_at=None).update(stop_requested_at=Now())
+
+    def asked_to_stop(self, call_ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+        """Return which of these calls staff has asked to stop."""
+        return list(self.filter(pk__in=call_ids, stop_requested_at__isnull=False).values_list("pk", flat=True))
+
+    def renew(self, call_ids: Iterable[UUID], *, owner: str) -> int:
+        """Say that `owner` still carries these calls. One that was taken for dead meanwhile is alive again."""
+        mine = self.filter(pk__in=call_ids, owner=owner)
+        mine.filter(state=CallSession.State.ENDED, error_code=OWNER_LOST).update(
+            state=CallSession.State.LIVE, ended_at=None, duration_ms=None, end_reason="", error_code="", outcome=""
+        )
+        return mine.exclude(state=CallSession.State.ENDED).update(lease_until=lease())
 
 
 class CallSession(models.Model):
@@ -130,6 +159,8 @@ class CallSession(models.Model):
             models.Index(fields=("-started_at", "-id"), name="call_newest_first"),
         )
 
+            # Asked every few seconds by each process: the calls in progress, few among all.
+            models.Index(fields=("lease_until",), condition=~Q(state="ended"), name="call_in_progress"),
     def __str__(self) -> str:
         return self.reference
 
