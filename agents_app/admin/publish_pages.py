@@ -58,7 +58,7 @@ class PublishPages:
         if agent.live_version is None:
             messages.warning(request, _("Publish it first: callers meet the live version, never the draft."))
             return self._back(agent)
-        return HttpResponseRedirect(f"/talk/{agent.public_name}/")
+        return HttpResponseRedirect(f"/talk/{agent.public_name}/?preview")  # with what only staff try out
 
     def _publish(self, request: HttpRequest, agent: Agent) -> HttpResponse:
         before = agent.live_version

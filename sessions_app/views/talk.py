@@ -65,10 +65,20 @@ def page_settings(agent: Agent) -> dict[str, object]:
         "publicName": agent.public_name,
         "noticeSha256": clinic.notice_sha256,
         "recordingOffered": clinic.recording_enabled,
+        **ear_settings(agent),
         "keyPath": "/v1/realtime/client_secrets",
         "socketPath": "/v1/realtime",
         "microphoneWorklet": static(f"sessions_app/{WORKLETS[0]}"),
         "playerWorklet": static(f"sessions_app/{WORKLETS[1]}"),
+    }
+
+
+def ear_settings(agent: Agent) -> dict[str, object]:
+    """Return how the published version wants a caller's microphone to be used."""
+    content = agent.live_version.content if agent.live_version else {}
+    return {
+        "echoGuard": content.get("echo_guard", Agent.EchoGuard.GUARDED),
+        "pushToTalkOnly": content.get("turn_taking") == Agent.TurnTaking.BUTTON,
     }
 
 

@@ -50,6 +50,7 @@ def texts(agent: Agent) -> dict[str, Any]:
             "you_said": _("You said: {text}"),
             "you_typed": _("Type a message"),
             "leave": _("You are in a call."),
+            "microphone": _("Microphone {number}"),
         },
     }
 
@@ -79,6 +80,7 @@ def _hints(name: str) -> dict[str, str]:
         "talking_muted": _("You are muted: %(name)s cannot hear you.") % {"name": name},
         "still_connecting": _("Still connecting…"),
         "slow_connecting": _("This takes longer than usual. You can cancel, or call us by phone."),
+        "other_microphone": _("Your microphone was disconnected. We are using another one now."),
         "microphone_lost": _("Your microphone was disconnected. You can go on by typing."),
         "audio_too_fast": _("Some of your sound was lost. Please say that again."),
         "closing": _("Ending the call…"),

@@ -349,7 +349,7 @@ def test_talk_leads_to_the_page_of_a_live_receptionist(manager: Client, clinic: 
     after = manager.get(below(agent, "talk"))
 
     assert before["Location"] == page(agent)
-    assert after["Location"] == "/talk/lexi/"
+    assert after["Location"] == "/talk/lexi/?preview"
 
 
 def test_changes_are_the_lines_that_differ_with_those_around():

@@ -95,6 +95,7 @@ async def test_every_state_is_accessible_and_fits(
     await page.click("#mute")
     await page.click(".settings summary")
     await page.check("#push-to-talk")
+    await page.check("#more-time")
     await page.wait_for_selector(".caption-card")
     await see("07-card-push-to-talk")
     await page.click("#switch-mode")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
+from sessions_app.standin.formats import _decoding
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 Event = dict[str, Any]
 
@@ -202,12 +204,20 @@ async def test_preferences_that_make_no_sense_are_forgotten(modules: Page) -> No
     told = await modules.evaluate(
         """async () => {
           const { load } = await import("/static/sessions_app/preferences.js");
-          const kept = ['{"volume": 40, "pushToTalk": "yes", "name": "Sam"}', "null", "{", '{"volume": 101}'];
+          const odd = '{"volume": 40, "pushToTalk": "yes", "echoGuard": "loud", "name": "Sam"}';
+          const kept = [odd, "null", "{", '{"volume": 101}'];
           return kept.map((text) => load({ getItem: () => text }));
         }"""
     )
 
-    usual = {"volume": 100, "pushToTalk": False, "captionSize": "medium"}
+    usual = {
+        "volume": 100,
+        "pushToTalk": False,
+        "moreTime": False,
+        "echoGuard": None,
+        "microphone": "",
+        "captionSize": "medium",
+    }
     assert told == [{**usual, "volume": 40}, usual, usual, usual]
 
 
@@ -219,10 +229,91 @@ async def test_a_dead_microphone_is_remarked_once_and_again_only_after_sound(mod
           const push = (length, level, status) =>
             Array.from({ length }, () => watch.push(level, status)).filter(Boolean);
           return [
-            push(199, 0, "listening"), push(300, 0, "speaking"), push(100, 0, "listening"), push(2, 0.1, "listening"),
+            push(124, 0, "listening"), push(300, 0, "speaking"), push(100, 0, "listening"), push(2, 0.1, "listening"),
             push(9, 0.1, "muted"), push(50, 0.1, "muted"),
           ];
         }"""
     )
 
     assert told == [[], [], ["quiet"], ["sound"], [], ["talking_muted"]]
+
+
+async def test_a_telephones_steps_are_those_of_g711(modules: Page) -> None:
+    table = _decoding("audio/pcmu")
+
+    heard = await modules.evaluate(
+        """async () => {
+          const { muLaw } = await import("/static/sessions_app/telephone.js");
+          return Array.from({ length: 65536 }, (_, i) => Math.round(muLaw((i - 32768) / 32768) * 32768));
+        }"""
+    )
+
+    assert {abs(level) for level in heard} == {abs(level) for level in table}
+    assert all(abs(level - sample) <= 8 + abs(sample) / 30 for sample, level in enumerate(heard, start=-32768))
+
+
+async def test_a_telephone_keeps_speech_and_leaves_out_what_is_above_it(modules: Page) -> None:
+    kept, above, count = await modules.evaluate(
+        """async () => {
+          const { Telephone } = await import("/static/sessions_app/telephone.js");
+          const level = (hertz) => {
+            const line = new Telephone();
+            const out = [];
+            for (let at = 0; at < 24000; at += 240) {
+              const sine = (_, i) => Math.sin(2 * Math.PI * hertz * (at + i) / 24000);
+              out.push(...line.push(Float32Array.from({ length: 240 }, sine)));
+            }
+            const middle = out.slice(2400, 21600);
+            return [Math.sqrt(middle.reduce((sum, x) => sum + x * x, 0) / middle.length), out.length];
+          };
+          const [low, count] = level(1000);
+          return [low, level(6000)[0], count];
+        }"""
+    )
+
+    assert abs(kept - 0.7071) < 0.03
+    assert above < 0.02
+    assert abs(count - 24000) < 200
+
+
+async def test_what_the_page_counts_is_told_when_it_is_new_and_never_when_all_is_well(modules: Page) -> None:
+    told = await modules.evaluate(
+        """async () => {
+          const { SoundReport } = await import("/static/sessions_app/sound_report.js");
+          const report = new SoundReport();
+          const frames = (count, silencedMs) =>
+            Array.from({ length: count }, () => report.frame(silencedMs)).filter(Boolean);
+          const well = frames(250, 0);
+          report.dropped();
+          report.underrun();
+          const once = frames(250, 40);
+          const anotherMicrophone = frames(125, 20);
+          return [well, once, anotherMicrophone];
+        }"""
+    )
+
+    assert told == [
+        [],
+        [{"dropped_frames": 1, "silenced_ms": 40, "underruns": 1}],
+        [{"dropped_frames": 1, "silenced_ms": 60, "underruns": 1}],
+    ]
+
+
+async def test_a_guard_that_is_off_or_has_nothing_to_guard_against_changes_no_sample(modules: Page) -> None:
+    changed = await modules.evaluate(
+        """async () => {
+          const { EchoGuard } = await import("/static/sessions_app/echo_guard.js");
+          const tone = (level) => Float32Array.from({ length: 240 }, (_, i) => level * Math.sin(i / 3));
+          const run = (mode, played) => {
+            const guard = new EchoGuard(mode);
+            return Array.from({ length: 100 }).some(() => {
+              const block = tone(0.1);
+              guard.push(block, tone(played));
+              return block.some((value, i) => value !== tone(0.1)[i]);
+            });
+          };
+          return [run("guarded", 0), run("half_duplex", 0), run("off", 0.3), run("guarded", 0.3)];
+        }"""
+    )
+
+    assert changed == [False, False, False, True]

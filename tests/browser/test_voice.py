@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.browser.conftest import done, reply, status, tone
 from tests.browser.fake_server import PATIENCE_S, Caller, FakeServer
@@ -47,6 +47,13 @@ async def levels_of(page: Page, *, count: int) -> set[float]:
             level = await page.evaluate("document.getElementById('meter').style.getPropertyValue('--level')")
             levels.add(float(level or 0))
     return levels
+
+
+async def comes_true(page: Page, expression: str) -> None:
+    """Wait for it from here: the page's own policy forbids the evaluation of text in it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await page.evaluate(expression):
+            pass
 
 
 async def live_tracks(page: Page) -> list[str]:
@@ -165,6 +172,123 @@ async def test_push_to_talk_sends_only_while_held_and_asks_for_an_answer(page: P
     assert kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
 
 
+async def test_leaving_push_to_talk_while_it_is_held_sends_what_was_said(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    await page.dispatch_event("#hold", "pointerdown", {"pointerId": 1, "bubbles": True})
+    await caller.next("input_audio_buffer.clear")
+    for _ in range(10):
+        await caller.next(AUDIO)
+    before = len(caller.received)
+
+    await page.focus("#push-to-talk")
+    await page.evaluate("document.getElementById('push-to-talk').click()")
+    update = await caller.next("session.update")
+
+    told = [kind for kind in caller.kinds()[before:] if kind != AUDIO]
+    assert told == ["input_audio_buffer.commit", "response.create", "session.update"]
+    assert update["session"]["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
+    await caller.next(AUDIO)
+
+
+async def test_more_time_is_asked_for_in_mid_call_and_from_the_start_of_the_next(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+
+    await page.check("#more-time")
+    asked = await caller.next("session.update")
+    await page.click("#end")
+    await page.click("#again")
+    again: Caller = await begin()
+    at_once = await again.next("session.update")
+
+    patient = {"type": "server_vad", "silence_duration_ms": 1200}
+    assert asked["session"] == {"type": "realtime", "audio": {"input": {"turn_detection": patient}}}
+    assert at_once["session"] == asked["session"]
+    assert await page.is_checked("#more-time")
+
+
+async def test_another_microphone_is_chosen_in_mid_call_without_a_new_connection(
+    page: Page, server: FakeServer, begin: Begin
+) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    await page.click(".settings summary")
+    chosen = await page.input_value("#microphone")
+    others = await page.evaluate("[...document.getElementById('microphone').options].map((option) => option.value)")
+    other = next(device for device in others if device != chosen)
+
+    await page.select_option("#microphone", other)
+    await comes_true(page, "window.tracks.length === 2 && window.tracks[0].readyState === 'ended'")
+    before = len(caller.received)
+    while AUDIO not in caller.kinds()[before:]:
+        await caller.next(AUDIO)
+
+    in_use = await page.evaluate("window.tracks[1].getSettings().deviceId")
+    assert in_use == other == await page.input_value("#microphone")
+    assert await page.evaluate("JSON.parse(localStorage['frontdesk.preferences']).microphone") == other
+    assert server.callers.empty()
+    assert caller.kinds().count("session.update") == 0
+
+
+async def test_a_loudspeakers_echo_is_learned_anew_when_devices_change(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+
+    await page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+    before = caller.kinds().count(AUDIO)
+    while caller.kinds().count(AUDIO) < before + 5:
+        await caller.next(AUDIO)
+
+    assert await live_tracks(page) == ["live"]
+
+
+async def test_half_duplex_sends_silence_while_the_receptionist_is_heard(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.select_option("#echo-guard", "half_duplex")
+    await caller.send(*reply("item_1", "Hello", tone(3000)))
+    await caller.next(PLAYBACK)
+    await caller.next(PLAYBACK)
+
+    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(40)]  # the fake beeps each second
+    report = await caller.next("frontdesk.sound")
+
+    assert set(samples(frames)) == {0}
+    assert report["silenced_ms"] > 0
+    assert (report["dropped_frames"], report["underruns"]) == (0, 0)
+
+
+async def test_a_reply_that_runs_dry_is_counted(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.send(*reply("item_1", "One two", tone(400)))
+    await played_out(caller, "item_1", 400)
+
+    await caller.send(*reply("item_1", " three", tone(400))[4:], *done("item_1", "One two three"))
+
+    while (report := await caller.next("frontdesk.sound"))["underruns"] == 0:
+        pass
+    assert report["underruns"] == 1
+
+
+async def test_a_preview_sends_and_plays_as_over_a_telephone(page: Page, talk_page: str, begin: Begin) -> None:
+    assert await page.is_hidden("#telephone-row")
+    await page.goto(f"{talk_page}?preview")
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#telephone")
+    await caller.send(*reply("item_1", "Hello", tone(800, hertz=6000)), *done("item_1", "Hello"))
+    await played_out(caller, "item_1", 800)
+
+    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(60)]
+    loudest = max(map(abs, (await heard(page))[2400:-2400]))
+
+    assert max(map(abs, samples(frames))) > 1000
+    assert {len(frame) for frame in frames} == {1920}
+    assert loudest < 10_000  # of 20,000: a line lets 6 kHz through only in its echo
+
+
 async def test_push_to_talk_cuts_a_reply_off_by_hand(page: Page, begin: Begin) -> None:
     caller: Caller = await begin()
     await page.click(".settings summary")
@@ -215,9 +339,29 @@ async def test_microphone_is_given_back_on_every_way_out(page: Page, begin: Begi
     assert await caller.code() in (1000, 4500, 1012)
 
 
-async def test_a_microphone_that_is_pulled_out_turns_the_call_into_text(page: Page, begin: Begin) -> None:
+async def test_a_microphone_that_is_pulled_out_gives_way_to_the_default(page: Page, begin: Begin) -> None:
     caller: Caller = await begin()
     await caller.next(AUDIO)
+
+    await page.evaluate("window.tracks[0].dispatchEvent(new Event('ended'))")
+    await comes_true(page, "window.tracks.length === 2")
+    before = len(caller.received)
+    await caller.next(AUDIO)
+    while AUDIO not in caller.kinds()[before:]:
+        await caller.next(AUDIO)
+
+    hint = "Your microphone was disconnected. We are using another one now."
+    await expect(page.locator("#hint")).to_have_text(hint)
+    assert await live_tracks(page) == ["ended", "live"]
+    assert caller.kinds().count("session.update") == 0
+
+
+async def test_a_call_without_any_microphone_left_goes_on_as_text(
+    page: Page, begin: Begin, refuse_microphone: Callable[..., Any]
+) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    await refuse_microphone("NotFoundError", "Requested device not found")
 
     await page.evaluate("window.tracks[0].dispatchEvent(new Event('ended'))")
     update = await caller.next("session.update")

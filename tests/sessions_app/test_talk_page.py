@@ -164,7 +164,7 @@ def test_every_sentence_that_the_script_asks_for_is_there() -> None:
     problems = set(re.findall(r'"(key_\w+|microphone_\w+|insecure|unsupported|socket_failed|close_other)"', source))
     problems -= {"microphone_lost", "microphone_ready"}
     codes = re.search(r"CLOSE_CODES = \[([\d, ]+)\]", source)
-    hints = set(re.findall(r'hint: "(\w+)"', source))
+    hints = set(re.findall(r'hint(?:: |\()"(\w+)"', source))
 
     assert codes
     assert problems | {f"close_{code}" for code in codes[1].split(", ")} == set(words["problem"])
@@ -176,3 +176,22 @@ def test_script_never_writes_markup() -> None:
     writers = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function")
 
     assert [path.name for path in sorted(Path(STATIC).glob("*.js")) if writers.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({}, {"echoGuard": "guarded", "pushToTalkOnly": False}),
+        ({"echo_guard": "half_duplex", "turn_taking": "button"}, {"echoGuard": "half_duplex", "pushToTalkOnly": True}),
+    ],
+)
+def test_page_listens_as_the_published_version_says_and_not_the_draft(
+    client: Client, content: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    agent = published(public_name="lexi")
+    version = AgentVersion.objects.create(agent=agent, number=2, content=content, content_hash="2")
+    Agent.objects.filter(pk=agent.pk).update(live_version=version, echo_guard="half_duplex", turn_taking="quiet")
+
+    page = json_of(client.get("/talk/lexi/"), "page-settings")
+
+    assert {name: page[name] for name in expected} == expected

@@ -1,9 +1,9 @@
 // Owns one call: microphone, player and socket, and what each is told. Decides nothing about what is shown.
 import { inCall, microphoneOpen, starting, status } from "./call_state.js";
-import { Microphone, obstacle, problemOf } from "./microphone.js";
-import { encode, loudness, toPcm16 } from "./pcm.js";
+import { Ear } from "./ear.js";
+import { obstacle, problemOf } from "./microphone.js";
+import { encode, toPcm16 } from "./pcm.js";
 import { Player } from "./player.js";
-import { QuietWatch } from "./quiet_watch.js";
 import { NoCall, RealtimeSocket } from "./realtime_socket.js";
 import { Replies } from "./replies.js";
 import * as request from "./session_requests.js";
@@ -23,8 +23,19 @@ const HARMLESS = new Set([
 const delay = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 export class Call {
-  constructor({ settings, store, levels, volume }) {
-    Object.assign(this, { settings, store, levels, volume });
+  /** `likes`: {volume, moreTime, echoGuard, device, telephone}; `onMicrophone(device)` when one has been opened. */
+  constructor({ settings, store, levels, likes, onMicrophone }) {
+    Object.assign(this, { settings, store, levels, likes });
+    this.ear = new Ear({
+      likes,
+      worklet: settings.microphoneWorklet,
+      on: {
+        frame: (...frame) => this.fromMicrophone(...frame),
+        opened: onMicrophone,
+        hint: (hint) => store.dispatch({ type: "hint", hint }),
+        gone: () => this.lostMicrophone(),
+      },
+    });
     store.watch(({ state }, { state: before }) => this.follow(state, before));
   }
 
@@ -82,9 +93,22 @@ export class Call {
     this.store.dispatch({ type: "mute", on });
   }
 
-  pushToTalk(on) {
+  async pushToTalk(on) {
+    if (this.store.state.holding) await this.hold(false); // what was said until now is said
     this.store.dispatch({ type: "push_to_talk", on });
-    if (inCall(this.store.state)) this.socket.send(request.listening(on));
+    this.tellListening();
+  }
+
+  /** Wait longer before a pause counts as the end of what the caller says. */
+  moreTime(on) {
+    this.likes.moreTime = on;
+    this.tellListening();
+  }
+
+  tellListening() {
+    const { pushToTalk, mode } = this.store.state;
+    if (!inCall(this.store.state) || mode === "text") return;
+    this.socket.send(request.listening({ pushToTalk, moreTime: this.likes.moreTime }));
   }
 
   async hold(on) {
@@ -130,14 +154,14 @@ export class Call {
         if (attempt !== this.attempt) return;
         this.store.dispatch({ type: "mode", mode: "voice" });
         this.socket.send(request.answering("voice"));
-        this.socket.send(request.listening(this.store.state.pushToTalk));
+        this.tellListening();
       },
       (error) => this.dispatchFor(attempt, { type: "hint", hint: problemOf(error) }),
     );
   }
 
   setVolume(volume) {
-    this.volume = volume;
+    this.likes.volume = volume;
     if (this.player) this.player.volume = volume;
   }
 
@@ -171,7 +195,7 @@ export class Call {
   introduce() {
     const { mode, pushToTalk } = this.store.state;
     if (mode === "text") this.socket.send(request.answering(mode));
-    else if (pushToTalk) this.socket.send(request.listening(true));
+    else if (pushToTalk || this.likes.moreTime) this.tellListening();
   }
 
   refused(error) {
@@ -216,7 +240,7 @@ export class Call {
   openPlayer() {
     this.player = new Player({
       worklet: this.settings.playerWorklet,
-      volume: this.volume,
+      volume: this.likes.volume,
       on: {
         started: () => {
           clearTimeout(this.drainedTimer);
@@ -227,33 +251,26 @@ export class Call {
         },
         progress: (item, ms) => this.socket?.send(request.playback(item, ms)),
         level: (level) => this.levels.agent(level),
+        underrun: () => this.ear.report?.underrun(),
       },
     });
   }
 
-  async openMicrophone(attempt) {
-    const quiet = new QuietWatch();
-    const microphone = await Microphone.open({
-      context: this.player.context,
-      worklet: this.settings.microphoneWorklet,
-      onFrame: (floats) => this.fromMicrophone(floats, quiet),
-      onLost: () => attempt === this.attempt && this.lostMicrophone(),
-    });
-    await this.player?.ready;
-    if (attempt === this.attempt) this.microphone = microphone;
-    else await microphone.close();
+  openMicrophone(attempt) {
+    return this.ear.open(this.player, () => attempt === this.attempt);
   }
 
-  fromMicrophone(floats, quiet) {
+  fromMicrophone(samples, level, remarkOn) {
     const { state } = this.store;
-    const level = loudness(floats);
     this.levels.caller(level);
-    const remark = quiet.push(level, status(state));
+    const remark = remarkOn(status(state));
     if (remark === "sound") this.store.dispatch({ type: "heard_something" });
     else if (remark) this.store.dispatch({ type: "hint", hint: remark });
     if (!microphoneOpen(state)) return;
     this.heldFrames += 1;
-    this.socket.sendAudio(encode(toPcm16(floats)));
+    if (!this.socket.sendAudio(encode(toPcm16(samples)))) this.ear.report.dropped();
+    const totals = this.ear.news();
+    if (totals) this.socket.send(request.soundReport(totals));
   }
 
   lostMicrophone() {
@@ -262,8 +279,7 @@ export class Call {
   }
 
   closeMicrophone() {
-    this.microphone?.close();
-    this.microphone = null;
+    this.ear.close();
     this.levels.caller(0);
   }
 

@@ -1,5 +1,6 @@
 // Owns the sound of the receptionist: a queue on the audio thread behind a volume. Knows nothing of the call.
 import { SAMPLE_RATE, SAMPLES_PER_MS, decode, toFloats } from "./pcm.js";
+import { muLaw } from "./telephone.js";
 
 const ANSWER_MS = 250;
 const milliseconds = (samples) => Math.floor(samples / SAMPLES_PER_MS);
@@ -7,13 +8,15 @@ const milliseconds = (samples) => Math.floor(samples / SAMPLES_PER_MS);
 export class Player {
   /** Must be called inside the caller's tap, before anything is awaited: some browsers stay silent otherwise. */
   constructor({ worklet, volume, on }) {
-    this.on = on; // {progress(item, ms), started(), drained(), level(value)}
+    this.on = on; // {progress(item, ms), started(), drained(), level(value), underrun()}
     this.context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
     this.resumed = this.context.resume();
     this.gain = this.context.createGain();
+    this.output = this.gain; // what is heard, before the line that a telephone would be
     this.volume = volume;
     this.sent = 0; // number of the last chunk handed to the audio thread
     this.busy = false;
+    this.onTheLine = false;
     this.ready = this.load(worklet);
     this.ready.catch(() => {}); // whoever awaits `ready` hears of it; without a listener the browser complains
   }
@@ -22,7 +25,27 @@ export class Player {
     await Promise.all([this.context.audioWorklet.addModule(worklet), this.resumed]);
     this.node = new AudioWorkletNode(this.context, "frontdesk-player", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this[data.type](data);
-    this.node.connect(this.gain).connect(this.context.destination);
+    this.speaker = this.context.createGain();
+    this.speaker.connect(this.context.destination);
+    this.node.connect(this.gain).connect(this.speaker);
+  }
+
+  /** Let it be heard as over a telephone. */
+  set telephone(on) {
+    if (on === this.onTheLine) return;
+    this.onTheLine = on;
+    const [first, last] = (this.line ??= telephoneLine(this.context));
+    this.gain.disconnect(on ? this.speaker : first);
+    this.gain.connect(on ? first : this.speaker);
+    if (on) last.connect(this.speaker);
+    else last.disconnect();
+  }
+
+  /** A port on which each block that is played is posted, for who lives in another context. */
+  reference() {
+    const { port1, port2 } = new MessageChannel();
+    this.node.port.postMessage({ type: "refer", port: port1 }, [port1]);
+    return port2;
   }
 
   /** From 0 to 1; at 1 the sound is passed on as it came. Squared, since ears are not linear. */
@@ -84,4 +107,18 @@ export class Player {
   level({ level }) {
     this.on.level(level);
   }
+
+  underrun() {
+    this.on.underrun();
+  }
+}
+
+/** The first and the last node of a line: 300 to 3,400 Hz, in the steps of mu-law. It changes no sound's length. */
+function telephoneLine(context) {
+  const low = new BiquadFilterNode(context, { type: "highpass", frequency: 300 });
+  const high = new BiquadFilterNode(context, { type: "lowpass", frequency: 3400, Q: 1 });
+  const steps = Float32Array.from({ length: 16385 }, (_, i) => muLaw(i / 8192 - 1));
+  const line = new WaveShaperNode(context, { curve: steps });
+  low.connect(high).connect(line);
+  return [low, line];
 }

@@ -1,6 +1,8 @@
 // Owns the queue of sound that is about to be heard, and the count of what was. Runs on the audio thread.
-// In: {type: "play", item, samples, number}, {type: "finish", item}, {type: "clear"}.
-// Out: {type: "progress"} each 200 ms and at the end of an item, "drained", "cleared", "level".
+// In: {type: "play", item, samples, number}, {type: "finish", item}, {type: "clear"}, {type: "refer", port}: each block
+// that is played is posted there too.
+// Out: {type: "progress"} each 200 ms and at the end of an item, "drained", "cleared", "level", and "underrun" when an
+// item goes on that had run dry.
 
 const REPORT_SAMPLES = sampleRate / 5; // 200 ms
 const LEVEL_BLOCKS = 8; // 43 ms at 24 kHz
@@ -13,17 +15,25 @@ class Player extends AudioWorkletProcessor {
     this.last = 0; // number of the last chunk taken in
     this.blocks = 0;
     this.energy = 0;
+    this.dry = null; // the item whose sound ran out before its end
     this.port.onmessage = ({ data }) => this[data.type](data);
   }
 
   play({ item, samples, number }) {
     const count = this.count(item);
     count.received += samples.length;
+    if (this.dry === item) this.port.postMessage({ type: "underrun" });
+    this.dry = null;
     this.chunks.push({ item, samples, at: 0 });
     this.last = number;
   }
 
+  refer({ port }) {
+    this.reference = port;
+  }
+
   finish({ item }) {
+    if (this.dry === item) this.dry = null;
     this.count(item).finished = true;
     this.endIfOver(item);
   }
@@ -32,6 +42,7 @@ class Player extends AudioWorkletProcessor {
     const cut = [...this.items].map(([item, { played, received }]) => ({ item, played, received }));
     this.chunks = [];
     this.items.clear();
+    this.dry = null;
     this.port.postMessage({ type: "cleared", items: cut });
     this.port.postMessage({ type: "drained", number: this.last });
   }
@@ -44,9 +55,15 @@ class Player extends AudioWorkletProcessor {
   process(inputs, [[output]]) {
     let filled = 0;
     while (filled < output.length && this.chunks.length > 0) filled += this.copy(output, filled);
-    if (filled > 0 && this.chunks.length === 0) this.port.postMessage({ type: "drained", number: this.last });
+    if (filled > 0 && this.chunks.length === 0) this.ranOut();
+    this.reference?.postMessage(output.slice());
     this.measure(output);
     return true;
+  }
+
+  ranOut() {
+    this.port.postMessage({ type: "drained", number: this.last });
+    this.dry = [...this.items.keys()].at(-1) ?? null; // an item that was finished is no longer there
   }
 
   copy(output, filled) {

@@ -1,10 +1,15 @@
 // Owns what this browser remembers of how its user likes the page. Never anything about a person or a call.
 
 const KEY = "frontdesk.preferences";
-export const DEFAULTS = Object.freeze({ volume: 100, pushToTalk: false, captionSize: "medium" });
+export const DEFAULTS = Object.freeze({
+  volume: 100, pushToTalk: false, moreTime: false, echoGuard: null, microphone: "", captionSize: "medium",
+});
 const ALLOWED = {
   volume: (value) => Number.isInteger(value) && value >= 0 && value <= 100,
   pushToTalk: (value) => typeof value === "boolean",
+  moreTime: (value) => typeof value === "boolean",
+  echoGuard: (value) => ["guarded", "half_duplex"].includes(value), // null: as the clinic has it
+  microphone: (value) => typeof value === "string" && value.length <= 256, // a name of this browser's own, for this site
   captionSize: (value) => ["medium", "large", "largest"].includes(value),
 };
 

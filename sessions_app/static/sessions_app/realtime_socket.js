@@ -89,8 +89,11 @@ export class RealtimeSocket {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
   }
 
+  /** Whether it was sent. */
   sendAudio(base64) {
-    if (this.socket.bufferedAmount < FULL_BYTES) this.send({ type: "input_audio_buffer.append", audio: base64 });
+    const sent = this.socket.bufferedAmount < FULL_BYTES;
+    if (sent) this.send({ type: "input_audio_buffer.append", audio: base64 });
+    return sent;
   }
 
   hangUp() {

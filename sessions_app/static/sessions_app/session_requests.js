@@ -1,8 +1,13 @@
 // Owns the wording of what the page asks of the server. Pure: values in, a client event out.
 
-export const listening = (pushToTalk) => ({
+const PATIENT = { type: "server_vad", silence_duration_ms: 1200 }; // asks for the receptionist's preset "more time"
+
+export const listening = ({ pushToTalk, moreTime }) => ({
   type: "session.update",
-  session: { type: "realtime", audio: { input: { turn_detection: pushToTalk ? null : { type: "server_vad" } } } },
+  session: {
+    type: "realtime",
+    audio: { input: { turn_detection: pushToTalk ? null : moreTime ? PATIENT : { type: "server_vad" } } },
+  },
 });
 
 export const answering = (mode) => ({
@@ -32,4 +37,6 @@ export const truncate = (itemId, playedMs) => ({
   type: "conversation.item.truncate", item_id: itemId, content_index: 0, audio_end_ms: playedMs,
 });
 export const playback = (itemId, playedMs) => ({ type: "frontdesk.playback", item_id: itemId, played_ms: playedMs });
+/** Totals of this page: sound that it could not send, kept back as an echo, or had to wait for. */
+export const soundReport = (totals) => ({ type: "frontdesk.sound", ...totals });
 export const confirm = (token, answer) => ({ type: "frontdesk.confirm", token, answer });

@@ -6,6 +6,7 @@ import { CaptionView } from "./caption_view.js";
 import { byId, fill, jsonOf } from "./dom.js";
 import { browserOf } from "./microphone_help.js";
 import { watchTime } from "./pacing.js";
+import { MicrophoneMenu } from "./microphone_menu.js";
 import * as memory from "./preferences.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
@@ -17,7 +18,7 @@ const texts = jsonOf("page-texts");
 const settings = jsonOf("page-settings");
 const storage = safeStorage();
 const preferences = memory.load(storage);
-const store = new Store(preferences);
+const store = new Store({ ...preferences, pushToTalk: preferences.pushToTalk || settings.pushToTalkOnly });
 const view = new View(texts);
 view.browser = browserOf(navigator.userAgent, { touchPoints: navigator.maxTouchPoints });
 const captions = new CaptionView({
@@ -25,8 +26,28 @@ const captions = new CaptionView({
 });
 const announcer = new Announcer({ log: byId("log"), news: byId("state-news"), alarm: byId("alarm"), texts });
 const level = (id) => (value) => byId(id).style.setProperty("--level", Math.min(1, value * METER_GAIN).toFixed(3));
+const menu = new MicrophoneMenu({
+  select: byId("microphone"),
+  row: byId("microphone-row"),
+  texts: texts.misc,
+  onChange: (device) => {
+    call.ear.use(device);
+    remember({ microphone: device });
+  },
+  onDevices: () => call.ear.devicesChanged(),
+});
 const call = new Call({
-  settings, store, levels: { caller: level("meter"), agent: level("orb") }, volume: preferences.volume / 100,
+  settings,
+  store,
+  levels: { caller: level("meter"), agent: level("orb") },
+  likes: {
+    volume: preferences.volume / 100,
+    moreTime: preferences.moreTime,
+    echoGuard: preferences.echoGuard ?? settings.echoGuard,
+    device: preferences.microphone,
+    telephone: false,
+  },
+  onMicrophone: (device) => menu.refresh(device),
 });
 
 watchTime(store);
@@ -115,11 +136,27 @@ volume.addEventListener("input", () => {
   remember({ volume: volume.valueAsNumber });
 });
 const pushToTalk = byId("push-to-talk");
-pushToTalk.checked = preferences.pushToTalk;
+pushToTalk.checked = store.state.pushToTalk;
+byId("push-to-talk-row").hidden = settings.pushToTalkOnly;
 pushToTalk.addEventListener("change", () => {
   call.pushToTalk(pushToTalk.checked);
   remember({ pushToTalk: pushToTalk.checked });
 });
+const moreTime = byId("more-time");
+moreTime.checked = preferences.moreTime;
+moreTime.addEventListener("change", () => {
+  call.moreTime(moreTime.checked);
+  remember({ moreTime: moreTime.checked });
+});
+const echoGuard = byId("echo-guard");
+echoGuard.value = call.likes.echoGuard;
+echoGuard.addEventListener("change", () => {
+  call.ear.guard(echoGuard.value);
+  remember({ echoGuard: echoGuard.value });
+});
+const telephone = byId("telephone");
+byId("telephone-row").hidden = !new URLSearchParams(location.search).has("preview");
+telephone.addEventListener("change", () => call.ear.telephone(telephone.checked));
 const captionSize = byId("caption-size");
 captionSize.value = document.body.dataset.captions = preferences.captionSize;
 captionSize.addEventListener("change", () => {
