@@ -6,10 +6,12 @@ period are locked in one order and changed in one transaction: the bounds are ex
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from uuid import UUID
@@ -24,9 +26,10 @@ from django.utils.translation import gettext as _
 from agents_app.models import Clinic
 from agents_app.practice.models import Task
 from agents_app.practice.tasks import leave_task
+from agents_app.session_config import TRANSCRIPTION_MODEL
 from sessions_app.call.budget import Standing
 from sessions_app.cost import Rates, cost_microusd
-from sessions_app.models import CallSession, LedgerEntry, LedgerPeriod, Place
+from sessions_app.models import CallSession, LedgerEntry, LedgerPeriod, Place, Price
 from sessions_app.threads import in_pool
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ WARN_SHARE = 0.8  # of a cap that is spent
 POOL_THREADS = 4
 LEFT_AFTER = dt.timedelta(seconds=60)  # an entry whose call holds no place by then was left by a process that died
 MAX_LEFTOVERS = 500  # in one sweep
+CLOSE_S = 5.0  # that the end of a call waits for its last settlement
 
 # What two minutes may use: both talk half of the time, the prompt is read ten times and is new once.
 ESTIMATED_USAGE = {
@@ -46,6 +50,19 @@ ESTIMATED_USAGE = {
     "audio_out": 1_200,
     "transcription_ms": 60_000,
 }
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a call is counted by, as of the day on which it begins; None: nobody has said."""
+
+    model: Rates | None
+    transcription: Rates | None
+
+
+def prices_of(model: str) -> Prices:
+    day = timezone.now().date()
+    return Prices(Price.objects.price_for(model, day), Price.objects.price_for(TRANSCRIPTION_MODEL, day))
 
 
 def estimate(rates: Rates, transcription: Rates | None) -> int:
@@ -76,6 +93,16 @@ def reserve(clinic: Clinic, call_id: UUID, estimate_microusd: int) -> bool:
         )
         _change(periods, spent=0, reserved=estimate_microusd)
     return True
+
+
+def alert_unpriced(clinic: Clinic, model: str) -> None:
+    """Tell the staff, once a day, that no call begins since nobody has said what the model costs."""
+    day = timezone.now().astimezone(clinic.zone).date()
+    LedgerPeriod.objects.make(clinic, day)
+    today = LedgerPeriod.objects.filter(clinic=clinic, kind=LedgerPeriod.Kind.DAY, begins=day)
+    if today.filter(refused_at=None).update(refused_at=Now()):
+        text = _("What calls may cost is bounded, and no price is known for the model %(model)s: no call begins.")
+        _tell(clinic, text % {"model": model}, urgent=True)
 
 
 def settle(call_id: UUID, total_microusd: int, *, final: bool = False) -> Standing:
@@ -192,12 +219,12 @@ def _alert(periods: Sequence[LedgerPeriod], clinic: Clinic, *, lacking: int = 0)
         if period.clinic_id is None:
             logger.warning("The installation's budget runs out", extra={"period": begins, "refused": refused})
             continue
-        leave_task(
-            clinic=clinic,
-            kind=Task.Kind.ALERT,
-            text=text % {"cap": f"${cap / 1_000_000:.2f}", "period": begins},
-            priority=Task.Priority.URGENT if refused else Task.Priority.NORMAL,
-        )
+        _tell(clinic, text % {"cap": f"${cap / 1_000_000:.2f}", "period": begins}, urgent=refused)
+
+
+def _tell(clinic: Clinic, text: str, *, urgent: bool) -> None:
+    priority = Task.Priority.URGENT if urgent else Task.Priority.NORMAL
+    leave_task(clinic=clinic, kind=Task.Kind.ALERT, text=text, priority=priority)
 
 
 class Ledger:
@@ -245,7 +272,8 @@ class Account:
     async def close(self) -> None:
         """The call is over: what it has cost counts, the rest is given back. What fails is done by the next sweep."""
         try:
-            await in_pool(self._pool, partial(settle, self._call_id, self._total, final=True))
+            async with asyncio.timeout(CLOSE_S):
+                await in_pool(self._pool, partial(settle, self._call_id, self._total, final=True))
         except Exception as error:
             logger.warning("A call could not be settled", extra=self._about(error))
 

@@ -38,9 +38,10 @@ from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
 from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
+from sessions_app.ledger import Prices, alert_unpriced, capped, estimate, prices_of, reserve, settle
 from sessions_app.models import CallSession, Place
-from sessions_app.realtime import Upstream
 from sessions_app.models.calls import lease
+from sessions_app.realtime import Upstream
 from sessions_app.resuming import CallOver, Return, new_token
 from sessions_app.resuming import spend as spend_token
 from sessions_app.tool_gateway import CallContext
@@ -173,13 +174,33 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
         busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
         raise CannotBegin("busy", busy % {"phone": clinic.phone}, 1013)
     try:
-        return _begin(handshake, spent, version, upstream, call_id)
+        prices = _reserve(clinic, version, call_id)
+        return _begin(handshake, spent, version, upstream, call_id, prices)
     except Exception:
         Place.objects.release(call_id)
+        settle(call_id, 0, final=True)
         raise
 
 
-def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstream: Upstream, call_id: UUID) -> Opening:
+def _reserve(clinic: Clinic, version: AgentVersion, call_id: UUID) -> Prices:
+    """Keep back what the call may cost, and return the prices that it is counted by. Raises CannotBegin."""
+    model = version.content["model"]["name"]
+    prices = prices_of(model)
+    if prices.model is None:
+        fits = not capped(clinic)  # what may cost anything is kept within no bound
+        if not fits:
+            alert_unpriced(clinic, model)
+    else:
+        fits = reserve(clinic, call_id, estimate(prices.model, prices.transcription))
+    if not fits:
+        refusal = _("This receptionist takes no more calls for now. Please phone %(phone)s")
+        raise CannotBegin("budget", refusal % {"phone": clinic.phone}, 4430)
+    return prices
+
+
+def _begin(
+    handshake: Handshake, spent: SpentKey, version: AgentVersion, upstream: Upstream, call_id: UUID, prices: Prices
+) -> Opening:
     clinic = version.agent.clinic
     # Only the wording in force was agreed to; a page that was open while it changed has shown another.
     agreed = spent.notice.answer == "accepted" and spent.notice.sha256 == clinic.notice_sha256
@@ -198,9 +219,12 @@ def _begin(handshake: Handshake, spent: SpentKey, version: AgentVersion, upstrea
         notice_answer=spent.notice.answer,
         notice_at=spent.notice_at if spent.notice.answer else None,
         owner=PROCESS,
+        lease_until=lease(),
         resume_digest=digest(token) if token else "",
     )
-    return Opening(_brief(session, version, handshake), CallContext(call_id, clinic), upstream, recording, token)
+    return Opening(
+        _brief(session, version, handshake, prices), CallContext(call_id, clinic), upstream, recording, token
+    )
 
 
 def _new_session(**fields: Any) -> CallSession:
@@ -219,7 +243,6 @@ def upstream_of(clinic: Clinic, version: AgentVersion) -> Upstream:
         key = STANDIN_KEY
     if not key:
         raise CannotBegin("not_configured", _("This receptionist is not connected yet"), 4500)
-        lease_until=lease(),
     model = version.content["model"]["name"]
     return Upstream(access.base_url, model, key, access.key_style, key_was_refused=_tries_again(clinic, access))
 
@@ -233,7 +256,7 @@ def _tries_again(clinic: Clinic, access: Access) -> bool:
     return True
 
 
-def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) -> CallBrief:
+def _brief(session: CallSession, version: AgentVersion, handshake: Handshake, prices: Prices) -> CallBrief:
     clinic, content = session.clinic, version.content
     registered = registered_tools()
     facts = ClinicFacts(name=clinic.name, phone=clinic.phone, address=clinic.address)
@@ -257,6 +280,8 @@ def _brief(session: CallSession, version: AgentVersion, handshake: Handshake) ->
         recording=session.recording_kept,
         demo_voice=settings.OPENAI_BASE_URL == settings.STANDIN_URL,
         expires_at=int(session.started_at.timestamp()) + clinic.max_call_minutes * 60,
+        rates=prices.model,
+        transcription_rates=prices.transcription,
     )
 
 
