@@ -157,10 +157,10 @@ class CallSession(models.Model):
             models.Index(fields=("clinic", "-started_at")),
             # The list of calls: newest first over all the clinics of a group, a page at a time.
             models.Index(fields=("-started_at", "-id"), name="call_newest_first"),
-        )
-
             # Asked every few seconds by each process: the calls in progress, few among all.
             models.Index(fields=("lease_until",), condition=~Q(state="ended"), name="call_in_progress"),
+        )
+
     def __str__(self) -> str:
         return self.reference
 
