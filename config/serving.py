@@ -150,7 +150,8 @@ class BoundedHttp(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+        waiting = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        if not waiting or self.transport.get_protocol() is not self:  # a socket now, and no longer ours
             self._arrived()
         elif self._patience is None:
             self._wait()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 from django.conf import settings
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from agents_app.models import Agent
@@ -366,28 +367,40 @@ async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Ser
 # What a server may not do by itself.
 
 
-async def test_t26_request_that_does_not_arrive_in_time_is_dropped(monkeypatch: pytest.MonkeyPatch):
+async def test_t26_request_that_does_not_arrive_in_time_is_dropped_and_a_socket_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(serving, "REQUEST_S", 0.3)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (message := await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": message["text"]})
+        else:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = uvicorn.Config(
-            application, http=serving.BoundedHttp, lifespan="off", log_config=None, access_log=False
-        )
+            application, http=serving.BoundedHttp, ws="websockets-sansio", lifespan="off", log_config=None,
+            access_log=False,
+        )  # fmt: skip
         server = uvicorn.Server(config)
         running = asyncio.create_task(server._serve([listener]))
-        ends = await asyncio.gather(
-            *(_talk(port, text) for text in ("", "GET / HTTP/1.1\r\nHost", "GET / HTTP/1.1\r\n"))
-        )
+        async with connect(f"ws://127.0.0.1:{port}/") as caller:
+            slow = ("", "GET / HTTP/1.1\r\nHost", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbody")
+            ends = await asyncio.gather(*(_talk(port, text) for text in slow))
+            await caller.send("Still there?")
+            heard = await caller.recv()
         answered = await _talk(port, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         server.should_exit = True
         await running
 
-    assert ends == [b"", b"", b""]
+    assert ends[:2] == [b"", b""]
+    assert heard == "Still there?"
     assert answered.startswith(b"HTTP/1.1 204")
 
 
