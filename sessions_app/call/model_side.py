@@ -83,7 +83,6 @@ def _response_of(event: events.ServerEvent) -> str:
 
 def _session_updated(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
     if state.link.state is LinkState.CONFIGURING:
-        state.floor.updates.clear()
         return upstream.configured(state, at)
     if not state.floor.updates:
         return []

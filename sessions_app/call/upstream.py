@@ -35,13 +35,16 @@ def configure(state: CallState, at: int) -> list[Effect]:
     state.tally.new_session()
     state.sound.new_session()
     state.functions.in_session.clear()
-    state.floor.updates[:] = [None]
     return state.to_model({"type": "session.update", "session": ending.session_in_force(state)}, at)
 
 
 def configured(state: CallState, at: int) -> list[Effect]:
     """The session has taken its configuration: tell it what was said, if anything was."""
     effects = turns.settle_cuts(state, at, now=True)
+    asked = [update for update in state.floor.updates if update is not None]
+    state.floor.updates.clear()
+    for _ in asked:  # what a lost session was asked for is in force in this one
+        effects += ending.session_shown(state, "session.updated", at)
     seeds = seed_items(state)
     if not seeds:
         return effects + _ready(state, at)

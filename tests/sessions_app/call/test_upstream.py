@@ -406,3 +406,15 @@ def test_loss_stands_in_the_record():
 
     [lost] = [fact for fact in scene.facts(EventSeen) if fact.type == "upstream.lost"]
     assert lost.fields == {"code": "upstream_closed_1006"}
+
+
+def test_setting_that_was_asked_of_a_lost_session_is_in_force_in_the_next_and_answered_once():
+    scene = Scene().live()
+    scene.caller("session.update", session={"type": "realtime", "output_modalities": ["text"]})
+
+    lose(scene)
+    reconnect(scene)
+
+    [*_, update] = scene.to_model("session.update")
+    assert update["session"]["output_modalities"] == ["text"]
+    assert [event["session"]["output_modalities"] for event in scene.told("session.updated")] == [["text"]]
