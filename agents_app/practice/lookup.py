@@ -11,7 +11,7 @@ from datetime import date
 from difflib import SequenceMatcher
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from agents_app.models import Clinic
@@ -54,7 +54,8 @@ def find(clinic: Clinic, details: Details, *, call_id: UUID) -> Found:
 
     Raises TooManyAttempts when the call has failed too often already, also when these would fit.
     """
-    # The row comes before the count, so that lookups side by side cannot all be the third.
+    # The row comes before the count, and they come one at a time: lookups side by side cannot all be the third.
+    _wait_for_others(call_id)
     attempt = LookupAttempt.objects.create(clinic=clinic, call_id=call_id)
     if _failed(call_id).count() > FAILED_LOOKUPS_MAX:
         raise TooManyAttempts
@@ -71,6 +72,7 @@ def register(clinic: Clinic, details: Details, *, phone: str, email: str, call_i
 
     Raises TooManyAttempts when the call has tried too often: guesses must not come in by this door either.
     """
+    _wait_for_others(call_id)
     LookupAttempt.objects.create(clinic=clinic, call_id=call_id, purpose=LookupAttempt.Purpose.REGISTER, matched=True)
     refuse_when_spent(call_id, registering=False)
     if LookupAttempt.objects.filter(call_id=call_id, purpose="register").count() > REGISTRATIONS_MAX:
@@ -90,6 +92,16 @@ def refuse_when_spent(call_id: UUID, *, registering: bool) -> None:
     registered = LookupAttempt.objects.filter(call_id=call_id, purpose=LookupAttempt.Purpose.REGISTER).count()
     if _failed(call_id).count() >= FAILED_LOOKUPS_MAX or (registering and registered >= REGISTRATIONS_MAX):
         raise TooManyAttempts
+
+
+def _wait_for_others(call_id: UUID) -> None:
+    """Let no other lookup of this call count before the current transaction has ended: it does not see our row yet.
+
+    SQLite's transactions have one writer at a time anyway.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [call_id.int & (2**63 - 1)])
 
 
 def _failed(call_id: UUID) -> QuerySet[LookupAttempt]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -65,6 +67,18 @@ async def test_failed_lookups_count_although_each_was_refused() -> None:
     assert (right.output["error_code"], right.patient_id) == ("too_many_attempts", None)
     assert await LookupAttempt.objects.filter(matched=False).acount() == 4
     assert await Task.objects.filter(kind="check").acount() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_of_lookups_at_once_no_more_are_looked_at_than_one_after_the_other() -> None:
+    practice, call_id = await sync_to_async(a_call)()
+    ann: dict[str, Any] = {"first_name": "Ann", "last_name": "Lee"}
+
+    days = [f"1990-05-{day:02}" for day in range(1, 9)]
+    guesses = await asyncio.gather(*(run(practice, call_id, "find_patient", **ann, date_of_birth=day) for day in days))
+
+    codes = Counter(guess.output["error_code"] for guess in guesses)
+    assert codes == {"patient_not_found": 3, "too_many_attempts": 5}
 
 
 @pytest.mark.django_db(transaction=True)
