@@ -110,8 +110,8 @@ class Transcript:
 
     def _place(self, item_id: str, previous_id: str | None) -> int:
         """Return an item's position: after the one before it, for which a position is kept when it is still to come."""
-        for one in (previous_id, item_id):
-            if one and one not in self._positions:
+        for one in (*([previous_id] if previous_id else []), item_id):
+            if one not in self._positions:
                 self.position += 1
                 self._positions[one] = self.position
         return self._positions[item_id]
