@@ -124,6 +124,11 @@ class Bridge:
 
     def from_caller(self, text: str) -> None:
         """Take one message of the caller's."""
+        if self._call.ended:
+            return
+        if not self._call.admits(len(text), now=time.monotonic()):
+            self._take(lambda now: self._call.too_fast(now=now))
+            return
         try:
             event = said.parse_caller(text, sample_bytes=self._opening.brief.audio.sample_bytes)
         except said.Refused as refusal:

@@ -48,6 +48,14 @@ class Call:
         """Upstream is too slow: so much of the caller's sound was dropped, and `behind` bytes after it wait."""
         return caller_side.sound_dropped(self._state, byte_count, behind, self._at(now))
 
+    def admits(self, byte_count: int, *, now: float) -> bool:
+        """Whether the caller may send a message of this size now; one that it may not is not looked at."""
+        return self._state.pace.admits(byte_count, self._at(now))
+
+    def too_fast(self, *, now: float) -> list[Effect]:
+        """A message of the caller's was dropped: it is told once, and the call ends when that does not help."""
+        return caller_side.too_fast(self._state, self._at(now))
+
     def refused(self, refusal: said.Refused, *, now: float) -> list[Effect]:
         """The caller said what it may not: it is told, and the call goes on."""
         at = self._at(now)

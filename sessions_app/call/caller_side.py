@@ -45,6 +45,16 @@ def _at_once(state: CallState, event: said.CallerEvent) -> bool:
     )
 
 
+def too_fast(state: CallState, at: int) -> list[Effect]:
+    """A message came faster than any may, and was dropped."""
+    state.tally.counters["too_fast"] += 1
+    if state.pace.flooded:
+        state.life.reason, state.life.code = "bad_message", ending.CLOSE_TOO_FAST
+        return ending.close(state, at)
+    told = state.tally.counters["too_fast"] > 1
+    return [] if told else state.tell_error("too_fast", "Messages come too fast: some were dropped", at)
+
+
 def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[Effect]:
     """The model is ready: take what waited, in order; `introductions` are those of the caller's wishes alone."""
     early = [event for event in state.life.early if not introductions or isinstance(event, said.Introduce)]

@@ -11,6 +11,7 @@ from sessions_app.call.budget import Budget
 from sessions_app.call.confirmation import Confirmation
 from sessions_app.call.function_calls import FunctionCalls
 from sessions_app.call.link import Link, LinkState
+from sessions_app.call.pace import Pace
 from sessions_app.call.responses import Purpose, Request, Responses
 from sessions_app.call.sound import CallerSound
 from sessions_app.call.tally import Tally
@@ -117,6 +118,7 @@ class CallState:
         self.link = Link()
         self.quiet = Quiet()
         self.budget = Budget(brief.max_call_ms)
+        self.pace = Pace()
         self.owed: Purpose | None = None  # what a new session has to say first
         self.lost_words = False  # the caller's, in a session that was lost
         self.notes: list[tuple[int, str]] = []  # what the model was told by us, and after which item
