@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from agents_app.admin.reach import reach_of
 from agents_app.admin.scoping import ClinicScopedAdmin, PlatformAdmin, ReadOnly, ScopedInline, ScopedRelatedFilter
 from sessions_app.models import CallSession, CallView, Item, Price, ToolCall
+from sessions_app.models.calls import CallSessionQuerySet
 
 
 class ItemInline(ReadOnly, ScopedInline):
@@ -36,7 +39,11 @@ class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
     patient_data = True
     reviewer_may = frozenset({"view"})
     list_display = ("reference", "clinic", "receptionist", "began", "outcome", "end_reason", "cost")
-    list_filter = (("clinic", ScopedRelatedFilter), "outcome", "end_reason", "channel")
+    list_filter = (
+        ("clinic", ScopedRelatedFilter), ("version__agent", ScopedRelatedFilter), "state", "outcome", "end_reason",
+        "channel",
+    )  # fmt: skip
+    actions = ("stop_now",)
     list_select_related = ("clinic", "version__agent")
     search_fields = ("reference",)
     fields = readonly_fields = (
@@ -48,6 +55,16 @@ class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return super().get_queryset(request).filter(pk__in=CallSession.objects.visible_to(request.user).values("pk"))
+
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        return bool(reach_of(request).managed)
+
+    @admin.action(description=_("End these calls now"), permissions=["stop"])
+    def stop_now(self, request: HttpRequest, queryset: CallSessionQuerySet) -> None:
+        """Asked for by managers: a call of a clinic whose calls the user may only read goes on."""
+        asked = queryset.filter(clinic__in=reach_of(request).managed).ask_to_stop()
+        text = ngettext("%(count)d call ends within five seconds.", "%(count)d calls end within five seconds.", asked)
+        messages.success(request, text % {"count": asked})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

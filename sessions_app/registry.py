@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0  # of a lease of 30 s
 LEFTOVERS_EVERY_S = 60.0
+STOP_LOOK_S = 2.0  # staff who stop a call wait for it
 CLOSE_TOOLS_S = 10.0
 
 
@@ -51,6 +52,7 @@ class CallRegistry:
         self._bridges: dict[UUID, Bridge] = {}
         self._sockets: set[asyncio.Task[Any]] = set()
         self._heart: asyncio.Task[None] | None = None
+        self._ear: asyncio.Task[None] | None = None
         self._watched = False
         self._reaper = Reaper()
         self._leftovers_due = 0.0
@@ -93,6 +95,8 @@ class CallRegistry:
     def _keep_beating(self) -> None:
         if self._heart is None or self._heart.done():
             self._heart = asyncio.create_task(self._beat())
+        if self._bridges and (self._ear is None or self._ear.done()):
+            self._ear = asyncio.create_task(self._obey())
 
     async def _beat(self) -> None:
         """Renew the leases of the calls that live here, and end those that a dead process has left.
@@ -114,6 +118,19 @@ class CallRegistry:
         if time.monotonic() >= self._leftovers_due:
             settle_leftovers()
             self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY_S
+
+    async def _obey(self) -> None:
+        """End the calls that staff has asked to stop. Asked of the rows: no message between processes can be lost."""
+        while self._bridges:
+            await asyncio.sleep(STOP_LOOK_S)
+            try:
+                asked = await in_thread(CallSession.objects.asked_to_stop, list(self._bridges))
+            except Exception as error:  # a database that is away is asked again
+                logger.warning("Could not look for calls to stop", extra={"error": type(error).__name__})
+                continue
+            for call_id in asked:
+                if call_id in self._bridges:
+                    self._bridges[call_id].stop("stopped")
 
     @property
     def live(self) -> int:

@@ -119,9 +119,9 @@ class Call:
         return said + ending.finished(state, at)
 
     def stop(self, reason: str, *, now: float) -> list[Effect]:
-        """End now: the process must, or something in it failed."""
+        """End now: the process must, something in it failed, or staff said so."""
         self._state.life.reason = self._state.life.reason or reason
-        self._state.life.code = ending.CLOSE_INTERNAL if reason == "internal" else ending.CLOSE_RESTART
+        self._state.life.code = ending.STOP_CODES[reason]
         return ending.close(self._state, self._at(now))
 
     def tick(self, *, now: float) -> list[Effect]:

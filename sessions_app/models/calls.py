@@ -50,7 +50,8 @@ class CallSessionQuerySet(models.QuerySet["CallSession"]):
 
     def ask_to_stop(self) -> int:
         """Ask the processes that carry these calls to end them; return how many were asked."""
-        return self.exclude(state=CallSession.State.ENDED).filter(stop_requested_at=None).update(stop_requested_at=Now())
+        live = self.exclude(state=CallSession.State.ENDED)
+        return live.filter(stop_requested_at=None).update(stop_requested_at=Now())
 
     def asked_to_stop(self, call_ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
         """Return which of these calls staff has asked to stop."""
@@ -97,6 +98,7 @@ class CallSession(models.Model):
         BAD_MESSAGE = "bad_message", _("the caller's program broke the protocol")
         INTERNAL = "internal", _("a fault of ours")
         INTERRUPTED = "interrupted", _("the server was stopped")
+        STOPPED = "stopped", _("staff stopped it")
 
     class Outcome(models.TextChoices):
         """What the call came to, by rule from what the tools did."""
@@ -142,6 +144,7 @@ class CallSession(models.Model):
     resume_digest = models.CharField(max_length=64, blank=True)
     resume_spent = models.CharField(max_length=64, blank=True)
     resume_until = models.DateTimeField(null=True)  # None while the caller is there
+    stop_requested_at = models.DateTimeField(null=True)  # by staff: the process that carries the call sees it in 2 s
     reviewed_at = models.DateTimeField(_("reviewed"), null=True)
     reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     patients: models.ManyToManyField[Patient, CallPatient] = models.ManyToManyField(
