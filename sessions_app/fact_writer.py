@@ -61,6 +61,8 @@ class FactWriter:
         self._since: float | None = None  # when it began to try what is not stored yet
         self._tries = 0
         self._refused: set[tuple[UUID, int]] = set()
+        self._orphan: JournalFile | None = None
+        self._orphans = journal.orphans()
         self._orphans_due = 0.0
         self.set_aside = 0
         self.lost = 0  # refused by the database, and by the quarantine too
@@ -91,17 +93,22 @@ class FactWriter:
                 pass
         finally:
             self._connection.drop()
+            if self._orphan is not None:
+                self._journal.let_go(self._orphan)
 
     def _step(self) -> bool:
-        """Store the next batch, or replay while there is none. False: there will be none."""
+        """Store the next batch, then of the journals what there is time for. False: there will be no batch more."""
         try:
             batch = self._batches.get(timeout=RETRY_S)
         except queue.Empty:
             self._replay()
             return True
-        if batch is not None:
-            self._store_batch(batch)
-        return batch is not None
+        if batch is None:
+            return False
+        self._store_batch(batch)
+        if batch.stored.is_set():
+            self._replay()
+        return True
 
     def _store_batch(self, batch: Batch) -> None:
         while not (batch.abandoned or self._stopped.is_set()):
@@ -181,48 +188,62 @@ class FactWriter:
     # Replay.
 
     def _replay(self) -> None:
-        """Store what the journals hold, the own one first: its calls are in progress."""
+        """Store what the journals hold, a transaction at a time, until a batch waits."""
         try:
-            if self._journal.own is not None and self._journal.waiting_bytes:
-                self._replay_one(self._journal.own)
-            elif time.monotonic() >= self._orphans_due:
-                for orphan in self._journal.orphans():
-                    self._replay_one(orphan)
-                self._orphans_due = time.monotonic() + ORPHANS_EVERY_S
+            while (file := self._next_file()) is not None and not self._stopped.is_set():
+                self._replay_part(file)
+                if not self._batches.empty():
+                    return
         except DatabaseAway:
             pass  # and again in a moment
         except Exception as error:  # the writer must go on
             logger.error("A journal could not be replayed", extra={"error": type(error).__name__})
             self._orphans_due = time.monotonic() + ORPHANS_EVERY_S
 
-    def _replay_one(self, file: JournalFile) -> None:
+    def _next_file(self) -> JournalFile | None:
+        """Return the journal to go on with: the own one first, since its calls are in progress."""
+        if self._journal.own is not None and not self._journal.own.finished:
+            return self._journal.own
+        if self._orphan is None and time.monotonic() >= self._orphans_due:
+            self._orphan = next(self._orphans, None)
+            if self._orphan is None:
+                self._orphans = self._journal.orphans()
+                self._orphans_due = time.monotonic() + ORPHANS_EVERY_S
+        return self._orphan
+
+    def _replay_part(self, file: JournalFile) -> None:
+        """Store the next facts of the file, in their order. Raises DatabaseAway, OSError."""
         try:
-            self._replay_file(file)
+            entries, end = _next_part(file)
         except JournalUnreadable:
             logger.error("A journal is not understood, and left where it is", extra={"journal": file.path.name})
             self._journal.leave_alone(file)
-        except BaseException:
+            self._orphan = None if file is self._orphan else self._orphan
+            return
+        self._store(Batch(entries))
+        file.replayed(end)
+        if file is self._orphan and file.finished:
+            logger.warning("Stored what another process had left in its journal", extra={"journal": file.path.name})
             self._journal.let_go(file)
-            raise
-        else:
-            self._journal.let_go(file)
+            self._orphan = None
 
-    def _replay_file(self, file: JournalFile) -> None:
-        """Store the file's facts in their order. Raises DatabaseAway, JournalUnreadable, OSError."""
-        waiting: list[Entry] = []
-        end = 0
-        for entries, end in file.batches():
-            waiting += entries
-            if len(waiting) >= REPLAY_FACTS:
-                self._store(Batch(waiting))
-                waiting = []
-                if file.replayed(end):
-                    return
-            if self._stopped.is_set():
-                raise DatabaseAway
-        if end:
-            self._store(Batch(waiting))
-            file.replayed(end)
+
+def _next_part(file: JournalFile) -> tuple[list[Entry], int]:
+    """Return the next facts of the file, about `REPLAY_FACTS`, and where the rest begins.
+
+    Raises JournalUnreadable, when it begins with what is not understood.
+    """
+    entries: list[Entry] = []
+    end = file.size_bytes  # there may be no record
+    try:
+        for batch, after in file.batches():
+            entries, end = [*entries, *batch], after
+            if len(entries) >= REPLAY_FACTS:
+                break
+    except JournalUnreadable:
+        if not entries:
+            raise
+    return entries, end
 
 
 class OwnConnection:
