@@ -225,6 +225,7 @@ async def test_emergency_spoken_into_the_microphone_shows_the_number(place: Serv
         await page.wait_for_selector("#emergency:not([hidden])")
         line, number = await page.inner_text("#emergency-line"), await page.get_attribute("#emergency-number", "href")
         await Patient(page, tmp_path).hears("Please call 911 now.")
+        await page.click("#end")
     call = await ended_call(agent)
 
     tripped = await in_thread(lambda: Event.objects.filter(session=call, type="guardrail.tripped").count())
