@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 from websockets.exceptions import ConnectionClosed
 
 from agents_app.models import AgentVersion
-from sessions_app.models import CallSession, Place
+from agents_app.practice.models import Task
+from sessions_app.models import CallSession, Place, ToolCall
 from sessions_app.reaper import PROOF_S, Reaper
 from sessions_app.recorder import Recorder
+from sessions_app.tool_gateway import CallContext, ToolGateway
+from tests.faults import killed_tool
 from tests.make import make_clinic
 from tests.make_calls import STARTED
 from tests.servers import KINDS, Server, eventually, in_thread, live_agent, running_server
+from tests.tool_calls import Register, asked, recap
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_S = 30.0
@@ -40,19 +45,18 @@ def some_calls(count: int) -> list[CallSession]:
     ]
 
 
+def program(name: str, plan: dict[str, Any], *, timeout_s: float) -> str:
+    """Run a program of this package on the test's database; return what it says."""
+    plan = {**plan, "database": {name: connection.settings_dict[name] for name in ADDRESS}}
+    command = [sys.executable, "-m", f"tests.faults.{name}", json.dumps(plan)]
+    ran = subprocess.run(command, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, check=True, timeout=timeout_s)
+    return ran.stdout.decode()
+
+
 def killed(kills: int, calls: list[CallSession], directory: Path) -> list[dict[str, Any]]:
     """Let that many processes record, one after the other, and kill each. Return what they had called safe."""
-    plan = {
-        "calls": [str(call.pk) for call in calls],
-        "kills": kills,
-        "directory": str(directory),
-        "database": {name: connection.settings_dict[name] for name in ADDRESS},
-    }
-    command = [sys.executable, "-m", "tests.faults.fact_source", json.dumps(plan)]
-    ran = subprocess.run(
-        command, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, env=os.environ, check=True, timeout=60 + 10 * kills
-    )
-    report: list[dict[str, Any]] = json.loads(ran.stdout)
+    plan = {"calls": [str(call.pk) for call in calls], "kills": kills, "directory": str(directory)}
+    report: list[dict[str, Any]] = json.loads(program("fact_source", plan, timeout_s=60 + 10 * kills))
     return report
 
 
@@ -151,6 +155,57 @@ async def test_call_of_a_killed_server_is_ended_by_another_and_its_place_is_free
     assert seqs == list(range(1, len(seqs) + 1))
     (after,) = await in_thread(stored_calls)
     assert after[: len(call)] == call
+
+
+def test_tool_whose_process_is_killed_at_any_point_is_never_done_twice(register: Register):
+    """R26: nobody can know whether it was done; staff is asked to look, and it is not done again."""
+    calls = dict(zip(killed_tool.POINTS, some_calls(len(killed_tool.POINTS)), strict=True))
+    CallSession.objects.update(state="live", lease_until=Now() - timedelta(seconds=1))
+    for call in calls.values():  # the dry run has asked the caller
+        ToolCall.objects.create(
+            session=call, call_id="call_1", position=3, name=killed_tool.NAME, writes=True, status="asked", started_ms=0
+        )
+    register(killed_tool.effect, name=killed_tool.NAME, recap=recap)
+    clinic_id = next(iter(calls.values())).clinic_id
+    plan = {"runs": {point: str(call.pk) for point, call in calls.items()}, "clinic_id": clinic_id}
+
+    program("killed_tool", plan, timeout_s=90)
+    reaped()
+    become = {point: (effects(call), call.tool_calls.get().status, checks(call)) for point, call in calls.items()}
+    again = {point: run_again(call) for point, call in calls.items() if become[point][1] != "asked"}
+
+    assert become == {
+        "before its row": (0, "asked", 0),
+        "after its row": (0, "unknown", 1),
+        "before its effect": (0, "unknown", 1),
+        "after its effect, uncommitted": (0, "unknown", 1),
+        "before its result": (1, "unknown", 1),
+        "after its result": (1, "ok", 0),
+    }
+    assert set(again.values()) == {"repeated_call"}
+    assert [effects(call) for call in calls.values()] == [0, 0, 0, 0, 1, 1]
+
+
+def effects(call: CallSession) -> int:
+    return Task.objects.filter(call_id=call.pk, text=killed_tool.EFFECT).count()
+
+
+def checks(call: CallSession) -> int:
+    return Task.objects.filter(call_id=call.pk, kind="check", clinic=call.clinic_id).count()
+
+
+def run_again(call: CallSession) -> str:
+    """Return what the gateway says when the very same function call comes once more."""
+
+    async def run() -> str:
+        gateway = ToolGateway()
+        try:
+            result = await gateway.run(asked(confirmed_by="button"), CallContext(call.pk, call.clinic))
+            return str(result.output.get("error_code", ""))
+        finally:
+            await asyncio.to_thread(gateway.close)
+
+    return async_to_sync(run)()
 
 
 def stored_calls() -> list[list[str]]:
