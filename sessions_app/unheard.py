@@ -49,14 +49,15 @@ class Unheard:
             self._bytes -= len(self._kept.popleft().pcm)
 
     def heard(self, item_id: str, heard_ms: float) -> None:
-        """Forget what has been heard of an item, and all that went out before that."""
-        last = None
-        for place, kept in enumerate(self._kept):
-            if kept.item_id == item_id and kept.starts_ms <= heard_ms:
-                last = place
-        if last is None:
+        """Forget what has been heard of an item, and all that went out before that.
+
+        That a sound has ended is kept until more is heard: who has heard it to its end may not have been told so.
+        """
+        places = [n for n, kept in enumerate(self._kept) if kept.item_id == item_id and kept.starts_ms <= heard_ms]
+        sounds = [n for n in places if self._kept[n].pcm]
+        if not sounds:
             return
-        for _ in range(last):
+        for _ in range(sounds[-1]):
             self._drop_first()
         self._trim_first(heard_ms)
 

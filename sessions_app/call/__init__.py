@@ -7,7 +7,18 @@ effects. It never awaits, never queries and reads no clock. Times inside are who
 from __future__ import annotations
 
 from sessions_app import events
-from sessions_app.call import away, caller_side, ending, landing, model_side, tool_side, turns, upstream, waiting
+from sessions_app.call import (
+    away,
+    caller_side,
+    ending,
+    landing,
+    model_side,
+    monologue,
+    tool_side,
+    turns,
+    upstream,
+    waiting,
+)
 from sessions_app.call.brief import CallBrief
 from sessions_app.call.budget import Standing
 from sessions_app.call.function_calls import ToolResult
@@ -33,7 +44,7 @@ class Call:
         """The caller's leg is there. With `token` it can come back when it is lost."""
         at, state = self._at(now), self._state
         first, state.life.opened = not state.life.opened, True
-        effects = ending.opened(state, at, token)
+        effects = ending.opened(state, at) + ending.way_back(state, token, at)
         return effects + (upstream.configure(state, at) if first and state.link.connected else [])
 
     def model_connected(self, *, now: float) -> list[Effect]:
@@ -115,6 +126,8 @@ class Call:
         at, state = self._at(now), self._state
         if state.ending or state.life.goodbye_by is not None:
             return []
+        if state.gone:  # nobody hears a goodbye
+            return ending.caller_left(state, at, ended=False) + ending.finished(state, at)
         said = ending.say_goodbye(state, "interrupted", at, code=ending.CLOSE_RESTART)
         return said + ending.finished(state, at)
 
@@ -134,6 +147,7 @@ class Call:
         if state.life.retry_at is not None and at >= state.life.retry_at:
             effects += upstream.retry(state, at)
         effects += upstream.watch(state, at)
+        effects += monologue.tick(state, at)
         effects += away.tick(state, at)
         effects += waiting.speak_up(state, at)
         effects += landing.grace_over(state, at)
@@ -143,7 +157,13 @@ class Call:
     def next_tick(self) -> float | None:
         """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
         state = self._state
-        times = (ending.next_tick(state), upstream.watch_until(state), waiting.speaks_up_at(state), away.due_at(state))
+        times = (
+            ending.next_tick(state),
+            upstream.watch_until(state),
+            waiting.speaks_up_at(state),
+            away.due_at(state),
+            monologue.due_at(state),
+        )
         at = min((time for time in times if time is not None), default=None)
         return None if at is None else self._started + at / 1000
 

@@ -48,11 +48,12 @@ def caller_back(state: CallState, token: str, at: int) -> list[Effect]:
     if not state.gone:  # the line is broken on its side alone, or another window takes over
         effects += caller_left(state, CLOSE_REPLACED, at)
     if state.away is None:  # it is too late: the call is ending
-        return effects + ending.opened(state, at, token)
+        return effects + ending.opened(state, at)
     effects += state.note_own("caller.back", at, away_ms=at - state.away.since)
     state.away.back_until = at + REPORT_WAIT_MS
     state.stirred(at, caller=True)
-    effects += ending.opened(state, at, token) + _conversation(state, at) + _standing(state, at)
+    effects += ending.opened(state, at) + _conversation(state, at) + _standing(state, at)
+    effects += ending.way_back(state, token, at)
     if state.link.state is LinkState.DOWN and not state.ending:
         effects += upstream.connect(state, at)
     return effects if state.outbox.begun() else effects + go_on(state, at)

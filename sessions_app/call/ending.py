@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessions_app.call import tool_side, turns
+from sessions_app.call import listening, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
@@ -31,11 +31,14 @@ CLOSE_UPSTREAM_GONE = 4500
 def session_in_force(state: CallState) -> dict[str, Any]:
     """Return the session as it is now: the version's, with what the caller has asked for."""
     audio = state.brief.session["audio"]
-    detection = audio["input"]["turn_detection"] if state.floor.hands_free else None
+    heard = {**audio["input"], "turn_detection": listening.turn_detection(state)}
+    if state.link.plain and heard.get("transcription"):
+        heard["transcription"] = {**heard["transcription"]}
+        heard["transcription"].pop("keywords", None)
     return {
         **state.brief.session,
         "output_modalities": list(state.floor.modalities),
-        "audio": {**audio, "input": {**audio["input"], "turn_detection": detection}},
+        "audio": {**audio, "input": heard},
     }
 
 
@@ -50,8 +53,8 @@ def session_shown(state: CallState, kind: str, at: int) -> list[Effect]:
     return state.tell({"type": kind, "session": shown}, at)
 
 
-def opened(state: CallState, at: int, token: str = "") -> list[Effect]:
-    """The caller's leg is there: it learns what it may know, and how to come back when it is lost."""
+def opened(state: CallState, at: int) -> list[Effect]:
+    """The caller's leg is there: it learns what it may know."""
     about = {
         "type": "frontdesk.call",
         "reference": state.brief.reference,
@@ -60,10 +63,14 @@ def opened(state: CallState, at: int, token: str = "") -> list[Effect]:
         "max_call_s": state.brief.max_call_ms // 1000,
         "elapsed_s": at // 1000,
     }
-    effects = [*session_shown(state, "session.created", at), *state.tell_own(about, at)]
-    if token and state.brief.own_events:
-        effects += state.tell_own({"type": "frontdesk.resume", "token": token, "valid_s": RESUME_S}, at)
-    return effects
+    return [*session_shown(state, "session.created", at), *state.tell_own(about, at)]
+
+
+def way_back(state: CallState, token: str, at: int) -> list[Effect]:
+    """Tell the caller how to come back when its line is lost. It comes last: from here on the caller is up to date."""
+    if not token or not state.brief.own_events:
+        return []
+    return state.tell_own({"type": "frontdesk.resume", "token": token, "valid_s": RESUME_S}, at)
 
 
 def hang_up_after(
@@ -177,7 +184,7 @@ def close(state: CallState, at: int) -> list[Effect]:
         error_code=state.life.error_code,
         outcome=outcome(state),
         usage=state.tally.usage,
-        counters=dict(state.tally.counters),
+        counters={**state.tally.counters, **state.arrivals.counters()},
     )
     return [*effects, Record(fact), HangUp(state.life.code, state.life.reason, state.life.error_code)]
 

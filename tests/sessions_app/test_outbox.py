@@ -213,6 +213,18 @@ def test_caller_who_comes_back_hears_on_from_what_its_page_had_reported():
     assert (outbox.ends_at("item_1"), outbox.heard_ms("item_1", 9500)) == (11_200, 800)
 
 
+def test_end_of_a_sound_that_was_heard_whole_is_told_again():
+    outbox = an_outbox(keeps=True)
+    outbox.push(spoken("item_1", 400, first=0), 0, in_order=True)
+    end = audio_done("item_1")
+    outbox.push(end, 0, in_order=True)
+    outbox.report("item_1", 400)
+
+    outbox.pause(500)
+
+    assert [effect.event for effect in outbox.resume(600)] == [end.event]
+
+
 def test_report_that_the_caller_brings_back_with_it_is_better_than_the_last_one():
     outbox = an_outbox(keeps=True)
     for first in range(0, 2000, 200):

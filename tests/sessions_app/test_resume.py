@@ -1,0 +1,214 @@
+"""A caller comes back to its call over real sockets, on both servers: with its token, once, and as the only one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from agents_app.models import Agent
+from sessions_app import resuming
+from sessions_app.models import CallSession, Event, Place
+from tests.pages import Page, busy_practice
+from tests.servers import ORIGIN, Server, ended_call, eventually, in_thread, new_key
+
+RACERS, RACES = 10, 5  # on each server
+GREETING = "Hello, this is the clinic. I am an automated assistant."
+
+
+@pytest.fixture
+def agent(transactional_db: None) -> Agent:
+    return busy_practice()
+
+
+def page_of(server: Server, agent: Agent, *, origin: str = ORIGIN, port: int | None = None) -> Page:
+    url = server.url if port is None else f"ws://127.0.0.1:{port}/v1"
+    return Page(f"{url}/realtime?model={agent.public_name}", origin=origin)
+
+
+async def in_call(server: Server, agent: Agent, *, port: int | None = None) -> Page:
+    """Return a page that has been greeted, and has its token."""
+    page = page_of(server, agent, port=port)
+    await page.call(await in_thread(lambda: new_key(agent)))
+    assert await page.reply() == GREETING
+    await page.kind("response.done") if not page.token else None
+    return page
+
+
+async def status_of_refusal(page: Page, token: str) -> int:
+    with pytest.raises(PermissionError) as refused:
+        await page.come_back(token)
+    return int(refused.value.args[0])
+
+
+async def test_page_that_lost_its_line_goes_on_with_the_same_call(server: Server, agent: Agent):
+    async with server.upstream(speech=False) as standin:
+        page = await in_call(server, agent)
+        page.lose()
+
+        await page.come_back()
+        await page.types("What are your opening hours?")
+        answer = await page.reply()
+        await page.close()
+        call = await ended_call(agent)
+
+    kinds = [row async for row in Event.objects.filter(session=call, direction="own").values_list("type", flat=True)]
+    assert "moment" in answer or "open" in answer
+    assert (call.end_reason, call.epoch) == ("caller", 2)
+    assert [kind for kind in kinds if kind.startswith("caller.")] == ["caller.lost", "caller.back"]
+    assert len(standin.sessions) == 1
+    assert page.token not in server.log()
+
+
+async def test_token_that_is_not_good_is_refused_in_the_handshake(server: Server, agent: Agent):
+    async with server.upstream(speech=False):
+        page = await in_call(server, agent)
+        old = page.token
+        page.lose()
+        await page.come_back()
+        await page.kind("frontdesk.resume")
+        await eventually(lambda: CallSession.objects.get(version__agent=agent).resume_spent, lambda spent: not spent)
+        stranger = page_of(server, agent, origin="https://other.example")
+        plain = page_of(server, agent)
+
+        seen = {
+            await status_of_refusal(plain, old),
+            await status_of_refusal(plain, "nonsense"),
+            await status_of_refusal(plain, f"{'0' * 32}.{'x' * 43}"),
+            await status_of_refusal(stranger, page.token),
+        }
+        await page.types("What are your opening hours?")
+        await page.reply()
+        await page.close()
+        await ended_call(agent)
+
+    assert seen == {401 if server.kind == "uvicorn" else 403}
+
+
+async def test_page_that_comes_back_to_an_ended_call_is_told_so_whatever_ended_it(server: Server, agent: Agent):
+    told = []
+    async with server.upstream(speech=False):
+        page = await in_call(server, agent)
+        await page.close()
+        call = await ended_call(agent)
+    for reason in CallSession.EndReason.values:
+        await in_thread(lambda reason=reason: CallSession.objects.filter(pk=call.pk).update(end_reason=reason))  # type: ignore[misc]
+        await page.come_back()
+        error = await page.kind("error")
+        assert await page.next() is None
+        told.append((error["error"]["code"], page.close_code))
+
+    assert set(told) == {("call_over", 4401)}
+
+
+async def test_of_two_windows_the_last_has_the_call_and_the_other_is_told(server: Server, agent: Agent):
+    async with server.upstream(speech=False) as standin:
+        first = await in_call(server, agent)
+        second = page_of(server, agent)
+
+        await second.come_back(first.token)
+        await second.kind("frontdesk.resume")
+        with pytest.raises(ConnectionError):
+            await first.kind("no such event")
+        await second.types("What are your opening hours?")
+        answer = await second.reply()
+        await second.close()
+        await ended_call(agent)
+
+    assert (first.close_code, second.close_code) == (4409, None)
+    assert answer
+    assert len(standin.sessions) == 1
+
+
+async def test_races_of_windows_leave_one_and_never_two_upstreams(server: Server, agent: Agent):
+    """R18: 100 races over both servers."""
+    async with server.upstream(speech=False) as standin:
+        pages = [await in_call(server, agent) for _ in range(RACERS)]
+        closed = await asyncio.gather(*(_races(server, agent, page) for page in pages))
+        await eventually(lambda: CallSession.objects.exclude(state="ended").count(), lambda count: count == 0)
+
+    assert {codes for some in closed for codes in some} <= {(0, 401), (0, 403), (0, 4409)}
+    assert len(standin.sessions) == RACERS
+
+
+async def _races(server: Server, agent: Agent, page: Page) -> list[tuple[int, ...]]:
+    """Let two windows want the call at once, again and again. Return how they were closed; 0 is who has it."""
+    closed = []
+    for _ in range(RACES):
+        page.lose()
+        tabs = [page_of(server, agent), page_of(server, agent)]
+        outcomes = await asyncio.gather(*(_race(tab, page.token) for tab in tabs))
+        [winner] = [tab for tab, won in zip(tabs, outcomes, strict=True) if won]
+        page = winner
+        closed.append(tuple(sorted(tab.close_code or 0 for tab in tabs)))
+    await page.close()
+    return closed
+
+
+async def _race(tab: Page, token: str) -> bool:
+    """Come back with a token that another has too. Return whether this is the one that stays."""
+    try:
+        await tab.come_back(token)
+        await tab.kind("frontdesk.resume")
+        # The other may be on its way still: whoever is there after a round trip of both has won.
+        await tab.say("session.update", session={"type": "realtime"})
+        await tab.kind("session.updated")
+        async with asyncio.timeout(0.2):
+            await tab.socket.wait_closed()
+        raise ConnectionError
+    except TimeoutError:
+        return True
+    except PermissionError as refused:
+        tab.close_code = refused.args[0]
+    except ConnectionError:
+        tab.close_code = tab.close_code or tab.socket.close_code
+    return False
+
+
+async def test_line_that_breaks_before_the_new_token_arrives_is_no_end(uvicorn: Server, agent: Agent):
+    async with uvicorn.upstream(speech=False):
+        page = await in_call(uvicorn, agent)
+        for _ in range(3):
+            page.lose()
+            with contextlib.suppress(ConnectionClosed):
+                await page.come_back()
+            page.lose()  # its new token is on its way
+        await page.come_back()
+        await page.kind("frontdesk.resume")
+        await page.close()
+        call = await ended_call(agent)
+
+    assert call.end_reason == "caller"
+
+
+async def test_page_that_never_comes_back_gives_its_place_back(uvicorn: Server, agent: Agent):
+    async with uvicorn.upstream(speech=False) as standin:
+        page = await in_call(uvicorn, agent)
+        page.lose()
+        held = await eventually(
+            lambda: CallSession.objects.get(version__agent=agent), lambda call: call.resume_until is not None
+        )
+        await in_thread(lambda: resuming.hold(page.token))
+        again = await in_thread(lambda: CallSession.objects.get(pk=held.pk))
+        taken = await in_thread(Place.objects.count)
+        await page.come_back()
+        await page.close()
+        await ended_call(agent)
+        left = await eventually(Place.objects.count, lambda count: count == 0)
+
+    assert (taken, left, again.resume_until) == (1, 0, held.resume_until)
+    assert len(standin.sessions) == 1
+
+
+async def test_caller_who_does_not_know_our_own_events_cannot_come_back(uvicorn: Server, agent: Agent):
+    async with uvicorn.upstream(speech=False):
+        async with uvicorn.call(agent) as client:
+            await client.until("response.done")
+            client.socket.transport.abort()
+        call = await ended_call(agent)
+
+    assert (call.end_reason, call.resume_digest) == ("abandoned", "")
+    assert "frontdesk.resume" not in json.dumps(client.events)
