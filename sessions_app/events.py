@@ -73,6 +73,7 @@ class ErrorBody(BaseModel):
 
     type: str = ""
     code: str | None = None
+    param: str | None = None
     event_id: str | None = None
 
 

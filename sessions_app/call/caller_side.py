@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sessions_app.call import away, ending, items, tool_side, turns
+from sessions_app.call import away, ending, items, listening, monologue, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect import said
@@ -23,7 +23,7 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     if isinstance(event, said.Append):
         return _append(state, event, at)
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
-    if not isinstance(event, said.Playback | said.Retrieve | said.Truncate | said.HasToken):
+    if not isinstance(event, said.Playback | said.Sound | said.Retrieve | said.Truncate | said.HasToken):
         state.stirred(at, caller=True)
     if state.ending:
         return effects
@@ -40,7 +40,7 @@ def _at_once(state: CallState, event: said.CallerEvent) -> bool:
     """Whether an event needs no session: what was heard, our own record, and words that trip a guardrail."""
     if isinstance(event, said.UserText):
         return state.life.state != "connecting" and turns.trips(state, event.text)
-    return isinstance(event, said.Playback | said.Retrieve | said.HasToken) or (
+    return isinstance(event, said.Playback | said.Sound | said.Retrieve | said.HasToken) or (
         isinstance(event, said.Truncate) and state.life.state != "connecting"
     )
 
@@ -73,6 +73,7 @@ def _append(state: CallState, event: said.Append, at: int) -> list[Effect]:
         return state.tell_error(
             "audio_too_fast", "Sound came faster than it can have been spoken", at, event_id=event.event_id
         )
+    state.arrivals.note(len(event.pcm), at)
     if not state.link.ready:
         _keep_early(state, event)
         return []
@@ -95,6 +96,7 @@ def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
     state.sound.take(len(event.pcm), at)
     if not state.floor.hands_free and state.floor.pressed_at is None:
         state.floor.pressed_at = at
+        monologue.began(state, at)
     state.tally.note("to_model", "input_audio_buffer.append", at)
     return [AudioToModel(event.pcm)]
 
@@ -177,21 +179,39 @@ def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]
     if modalities is not None and modalities != state.floor.modalities:
         state.floor.modalities = modalities
         changes["output_modalities"] = list(modalities)
-    if event.hands_free is not None and event.hands_free != state.floor.hands_free:
-        state.floor.hands_free = event.hands_free
-        own = state.brief.session["audio"]["input"]["turn_detection"]
-        changes["audio"] = {"input": {"turn_detection": own if event.hands_free else None}}
+    before, effects = listening.turn_detection(state), []
+    if event.hands_free is not None:
+        state.floor.hands_free, state.floor.more_time = event.hands_free, event.more_time
+    detection = listening.turn_detection(state)
+    if detection != before:
+        changes["audio"] = {"input": {"turn_detection": detection}}
+        effects = _turn_by_hand(state, at) if detection is None else []
     if not changes:
         return ending.session_shown(state, "session.updated", at)
     state.floor.updates.append(event)
     update = {"type": "session.update", "session": {"type": "realtime", **changes}}
-    return state.to_model(update, at, asked_by=event.event_id)
+    return effects + state.to_model(update, at, asked_by=event.event_id)
+
+
+def _turn_by_hand(state: CallState, at: int) -> list[Effect]:
+    """From now on the caller says when a turn ends. A sentence that was begun before ends here, and is answered."""
+    if state.floor.speaking is None or not state.link.ready:
+        return []
+    return [*listening.commit_now(state, at), *state.ask(Purpose.ANSWER, at)]
 
 
 def _playback(state: CallState, event: said.Playback, at: int) -> list[Effect]:
     effects = turns.heard_reported(state, event.item_id, event.played_ms, at)
     tool_side.recap_heard(state, at)
     return effects + away.reported(state, at)
+
+
+def _page_sound(state: CallState, event: said.Sound, at: int) -> list[Effect]:
+    """The page's own totals: a page that was loaded anew counts from nothing."""
+    for name, total in event.totals.items():
+        key = f"page_{name}"
+        state.tally.counters[key] = max(state.tally.counters[key], total)
+    return []
 
 
 def _has_token(state: CallState, event: said.HasToken, at: int) -> list[Effect]:
@@ -212,6 +232,7 @@ _NAMES: dict[type, str] = {
     said.CancelResponse: "response.cancel",
     said.Introduce: "session.update",
     said.Playback: "frontdesk.playback",
+    said.Sound: "frontdesk.sound",
     said.HasToken: "frontdesk.resume",
     said.Confirm: "frontdesk.confirm",
 }
@@ -227,6 +248,7 @@ _REACTIONS: dict[type, Callable[[CallState, Any, int], list[Effect]]] = {
     said.CancelResponse: _cancel,
     said.Introduce: _introduce,
     said.Playback: _playback,
+    said.Sound: _page_sound,
     said.HasToken: _has_token,
     said.Confirm: _confirm,
 }

@@ -47,6 +47,7 @@ class Link:
     heard_at: int = 0  # the last event of the model's
     owed_since: int | None = None  # a response is owed that has not begun
     ahead: bool = False  # a response began for which no turn was committed: the turn is still on its way
+    plain: bool = False  # the service refuses the hints of the transcription: sessions go without
     last_seed: str = ""  # the seeding is over when this item is taken up, or refused
     malformed: int = 0
     malformed_since: int = 0

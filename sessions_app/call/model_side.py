@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sessions_app import events
-from sessions_app.call import ending, items, tool_side, turns, upstream
+from sessions_app.call import chatter, ending, items, monologue, tool_side, turns, upstream
 from sessions_app.call.link import LinkState
 from sessions_app.call.responses import MAX_OVERTAKEN, Purpose
 from sessions_app.call.state import CallState, Sent
@@ -99,9 +99,22 @@ def _error(state: CallState, event: events.Error, at: int) -> list[Effect]:
     if code == "session_expired":
         return upstream.renew(state, code, at)
     sent = state.sent.pop(event.error.event_id or "", None)
+    if sent is not None and event.error.event_id == state.floor.own_commit:
+        return monologue.refused(state, at)
+    if sent is not None and sent.type == "session.update" and _goes_plain(state, event):
+        return [*state.note_own("hints.refused", at, code=code), *upstream.configure(state, at)]
     if sent is not None and sent.seed_id:
         return upstream.seeded(state, sent.seed_id, at)
     return _refused(state, sent, code, at) if sent is not None else []
+
+
+def _goes_plain(state: CallState, event: events.Error) -> bool:
+    """Whether the service refused our configuration for its hints alone: a call without them is better than none."""
+    refused = (event.error.param or "").startswith("session.audio.input.transcription")
+    if state.link.state is not LinkState.CONFIGURING or state.link.plain or not refused:
+        return False
+    state.link.plain = True
+    return True
 
 
 def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
@@ -114,6 +127,9 @@ def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
     if sent.type == "conversation.item.create" and sent.item_id:
         kept = state.save(state.transcript.lost(sent.item_id, at))
         return kept + state.tell_error("not_accepted", "This message was not accepted", at, event_id=sent.asked_by)
+    if sent.type == "input_audio_buffer.commit" and monologue.just_parted(state, at):
+        state.floor.pressed_at = None  # all of it went in the last part
+        return []
     if sent.type == "input_audio_buffer.commit" and not state.life.caller_gone:
         return state.tell_error("no_speech", "There was no sound to send", at, event_id=sent.asked_by)
     return []
@@ -125,6 +141,7 @@ def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> l
     state.stirred(at, caller=True)
     state.responses.hold()
     began = state.sound.at(event.audio_start_ms, at)
+    monologue.began(state, at)
     state.transcript.speech_began(event.item_id, began)
     tool_side.recap_heard(state, at)
     # The event comes late, and the start that it names lies before the voice by the padding.
@@ -136,15 +153,26 @@ def _speech_stopped(state: CallState, event: events.SpeechStopped, at: int) -> l
     state.floor.speaking = None
     state.floor.turn_ended_at = at
     state.stirred(at, caller=True)
+    since = state.monologue.since
+    if since is not None and state.transcript.began_at(event.item_id) is None:  # the last part of a monologue
+        state.transcript.speech_began(event.item_id, since)
+        state.confirmation.caller_began(event.item_id, since)
+    monologue.stopped(state, event.item_id)
     state.transcript.speech_ended(event.item_id, state.sound.at(event.audio_end_ms, at))
     return _pass_on(state, event, at)
 
 
 def _committed(state: CallState, event: events.Committed, at: int) -> list[Effect]:
+    since = state.monologue.since
+    if monologue.is_part(state, event.item_id, at):
+        return _pass_on(state, event, at) + _part(state, event.item_id, at, since=at if since is None else since)
+    if monologue.is_leftover(state, event.item_id):
+        return _pass_on(state, event, at)
     state.floor.speaking, state.floor.turn_ended_at = None, at
     state.stirred(at, caller=True)
     state.functions.new_turn()
-    if not state.floor.hands_free:  # with push-to-talk nothing told when it began
+    if not state.floor.hands_free and state.transcript.began_at(event.item_id) is None:
+        # With push-to-talk nothing told when it began.
         tool_side.recap_heard(state, at)
         state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
         state.floor.pressed_at = None
@@ -153,6 +181,20 @@ def _committed(state: CallState, event: events.Committed, at: int) -> list[Effec
     elif state.link.owed_since is None:
         state.link.owed_since = at
     return _pass_on(state, event, at) + state.send(state.responses.release(), at)
+
+
+def _part(state: CallState, item_id: str, at: int, *, since: int) -> list[Effect]:
+    """A part of a monologue is kept; its caller still has the floor."""
+    state.stirred(at, caller=True)
+    state.functions.new_turn()
+    if not state.floor.hands_free:
+        tool_side.recap_heard(state, at)
+        state.confirmation.caller_began(item_id, since)
+        state.floor.pressed_at = at
+    if state.transcript.began_at(item_id) is None:
+        state.transcript.speech_began(item_id, since)
+    state.transcript.speech_ended(item_id, at)
+    return []
 
 
 def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
@@ -188,6 +230,8 @@ def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Eff
     # Never a call that was cut short: its arguments may be half of what was meant.
     if item.status not in (None, "completed") or not item.call_id:
         return []
+    if chatter.asks_for_tools(state):
+        return state.note_own("function_call.unsaid", at, call_id=item.call_id)
     return tool_side.function_called(state, item, at)
 
 
@@ -203,7 +247,11 @@ def _transcription_completed(state: CallState, event: events.TranscriptionComple
     effects = _pass_on(state, event, at)
     effects += state.save(*state.transcript.change(event.item_id, text=text, transcript_state=known))
     effects += turns.caller_words(state, event.item_id, text, at)
-    return effects + tool_side.caller_answered(state, event.item_id, text, at)
+    effects += tool_side.caller_answered(state, event.item_id, text, at)
+    if text:
+        chatter.words_came(state)
+        return effects
+    return effects + chatter.no_words(state, event.item_id, at) + monologue.silent_part(state, event.item_id, at)
 
 
 def _transcription_failed(state: CallState, event: events.TranscriptionFailed, at: int) -> list[Effect]:
@@ -227,7 +275,8 @@ def _response_created(state: CallState, event: events.ResponseCreated, at: int) 
 
 def _begun(state: CallState, event: events.ResponseCreated, purpose: Purpose, at: int) -> list[Effect]:
     response = event.response
-    if turns.answers_alarm(state) or (state.ending and purpose is not Purpose.GOODBYE):
+    answers_nothing = turns.answers_alarm(state) or chatter.is_answer(state, response.id, purpose)
+    if answers_nothing or (state.ending and purpose is not Purpose.GOODBYE):
         state.responses.hidden.add(response.id)
         state.outbox.silence(response.id)
         return state.to_model({"type": "response.cancel", "response_id": response.id}, at)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from sessions_app.call.arrivals import Arrivals
 from sessions_app.call.brief import CallBrief
 from sessions_app.call.budget import Budget
 from sessions_app.call.confirmation import Confirmation
@@ -48,6 +49,27 @@ class Floor:
     alarm: int | None = None  # the rule that tripped: no write after it
     alarmed_item: str | None = None
     pressed_at: int | None = None  # with push-to-talk: when the sound that is not committed yet began
+    more_time: bool = False  # the caller asked for longer pauses
+    own_commit: str = ""  # the newest commit of ours that the caller did not ask for, by its event id
+
+
+@dataclass
+class Monologue:
+    """What is known of somebody who speaks on and on."""
+
+    since: int | None = None  # when the part began that is being spoken
+    asked_in: int | None = None  # the session that was asked to commit a part, and has not told of it yet
+    stopped: str | None = None  # the item whose end was heard meanwhile
+    parts: frozenset[str] = frozenset()  # items after which the caller spoke on
+
+
+@dataclass
+class Chatter:
+    """What is known of turns in which nobody said anything."""
+
+    in_a_row: int = 0
+    unsaid: str = ""  # the newest such item, which is not answered
+    response_id: str = ""  # the newest answer to one, which is not heard
 
 
 @dataclass
@@ -116,6 +138,9 @@ class CallState:
         self.sent: OrderedDict[str, Sent] = OrderedDict()  # by event id, the newest ones
         self.sound = CallerSound(bytes_per_ms=brief.audio.bytes_per_ms)
         self.link = Link()
+        self.arrivals = Arrivals(bytes_per_ms=brief.audio.bytes_per_ms)
+        self.monologue = Monologue()
+        self.chatter = Chatter()
         self.quiet = Quiet()
         self.budget = Budget(brief.max_call_ms)
         self.pace = Pace()

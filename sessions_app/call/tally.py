@@ -21,6 +21,7 @@ COUNTED = frozenset(
         "response.function_call_arguments.delta",
         "conversation.item.input_audio_transcription.delta",
         "frontdesk.playback",
+        "frontdesk.sound",
     }
 )
 

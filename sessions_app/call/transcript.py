@@ -177,6 +177,9 @@ class Transcript:
         """Return the caller's items that are on their way, with their words when they were written."""
         return [(item_id, self._written[item_id][0] if item_id in self._written else None) for item_id in self._begun]
 
+    def of_response(self, response_id: str) -> list[Entry]:
+        return [entry for entry in self._entries.values() if entry.fact.response_id == response_id]
+
     def unfinished(self, response_id: str) -> list[Entry]:
         """Return the items of a response that have not been told to be done."""
         entries = self._entries.values()

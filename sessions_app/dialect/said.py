@@ -19,6 +19,8 @@ MAX_EVENT_ID_CHARS = 512
 MAX_METADATA_PAIRS, MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 512
 MAX_PLAYED_MS = 60 * 60 * 1000
 MAX_DEPTH = 12
+MORE_TIME_MS = 1000  # of silence: who asks for as much as this asks for the preset "more time"
+SOUND_TOTALS = ("dropped_frames", "silenced_ms", "underruns")
 
 # Written by us into a response's metadata, to know our own requests again; never shown to a caller.
 REQUEST_KEY = "frontdesk_request"
@@ -87,6 +89,7 @@ class Introduce:
     modalities: tuple[str, ...] | None = None
     hands_free: bool | None = None  # None: not asked; False: push-to-talk
     event_id: str | None = None
+    more_time: bool = False  # hands free, with longer pauses
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,14 @@ class Playback:
 class HasToken:
     """The caller has the token that it was told last: with it, it can come back."""
 
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The page's own totals of the call's sound, each a name of SOUND_TOTALS."""
+
+    totals: dict[str, int]
     event_id: str | None = None
 
 
@@ -121,6 +132,7 @@ CallerEvent = (
     | CancelResponse
     | Introduce
     | Playback
+    | Sound
     | HasToken
     | Confirm
 )
@@ -263,7 +275,8 @@ def _introduce(raw: dict[str, Any], event_id: str | None, sample_bytes: int) -> 
             raise Refused(
                 "invalid_value", "Audio is audio/pcm at 24000 samples a second", param=f"session.audio.{side}.format"
             )
-    return Introduce(_modalities(session), _hands_free(_object(audio, "input")), event_id)
+    heard = _object(audio, "input")
+    return Introduce(_modalities(session), _hands_free(heard), event_id, _more_time(heard))
 
 
 def _object(raw: dict[str, Any], name: str) -> dict[str, Any]:
@@ -295,6 +308,18 @@ def _hands_free(heard: dict[str, Any]) -> bool | None:
     return chosen is not None
 
 
+def _more_time(heard: dict[str, Any]) -> bool:
+    """Whether a turn detection is one that waits long; what else it says is the receptionist's own to decide."""
+    chosen = _object(heard, "turn_detection")
+    silence_ms = chosen.get("silence_duration_ms")
+    patient = isinstance(silence_ms, (int, float)) and silence_ms >= MORE_TIME_MS
+    return patient or chosen.get("eagerness") == "low"
+
+
+def _sound(raw: dict[str, Any], event_id: str | None, sample_bytes: int) -> Sound:
+    return Sound({name: _number(raw, name) for name in SOUND_TOTALS}, event_id)
+
+
 def _confirm(raw: dict[str, Any], event_id: str | None, sample_bytes: int) -> Confirm:
     answer = raw.get("answer")
     if answer not in ("yes", "change"):
@@ -320,5 +345,6 @@ _PARSERS: dict[str, Any] = {
         _id(raw, "item_id", limit=64), _number(raw, "played_ms"), event_id
     ),
     "frontdesk.resume": lambda raw, event_id, _: HasToken(event_id),
+    "frontdesk.sound": _sound,
     "frontdesk.confirm": _confirm,
 }

@@ -1,0 +1,52 @@
+"""How the caller's sound arrives: its jitter, and what seems to be missing of it. Pure.
+
+The dialect numbers no frames, so that a loss is seen by the clock alone: sound that is late for good was lost. What is
+missing for longer than a gap is a muted microphone, or a button that was let go.
+"""
+
+from __future__ import annotations
+
+GAP_MS = 200
+JITTER_SHARE = 16  # of each new deviation in the estimate. Source: RFC 3550, section 6.4.1
+
+
+class Arrivals:
+    def __init__(self, *, bytes_per_ms: int) -> None:
+        self._bytes_per_ms = bytes_per_ms
+        self._came_at: int | None = None
+        self._length_ms = 0.0  # of the newest frame
+        self._ends_at = 0.0  # of all sound so far, if each frame is spoken as soon as it comes
+        self._jitter_ms = 0.0
+        self._most_jitter_ms = 0.0
+        self._frames = self._gaps = 0
+        self._missing_ms = 0.0
+
+    def note(self, byte_count: int, at: int) -> None:
+        """A frame of the caller's came in."""
+        self._frames += 1
+        if self._came_at is not None:
+            self._measure(at)
+        self._length_ms = byte_count / self._bytes_per_ms
+        self._ends_at = max(self._ends_at, float(at)) + self._length_ms
+        self._came_at = at
+
+    def _measure(self, at: int) -> None:
+        gap = at - self._ends_at
+        if gap > GAP_MS:
+            return
+        if gap >= self._length_ms / 2:  # less is the clocks', which differ a little
+            self._gaps += 1
+            self._missing_ms += gap
+        deviation = abs(at - (self._came_at or 0) - self._length_ms)
+        self._jitter_ms += (deviation - self._jitter_ms) / JITTER_SHARE
+        self._most_jitter_ms = max(self._most_jitter_ms, self._jitter_ms)
+
+    def counters(self) -> dict[str, int]:
+        """Return whole numbers by name; nothing for a call without sound."""
+        if not self._frames:
+            return {}
+        return {
+            "sound_gaps": self._gaps,
+            "sound_missing_ms": round(self._missing_ms),
+            "sound_jitter_ms": round(self._most_jitter_ms),
+        }
