@@ -81,7 +81,12 @@ def _look() -> None:
     metrics.SOCKETS_OPEN.set(calls.sockets)
     metrics.TASKS.set(len(asyncio.all_tasks()))
     metrics.DRAINING.set(calls.draining)
-    metrics.catch_up(metrics.FACTS_DROPPED, calls.recorder.dropped)
+    recorder = calls.recorder.health()
+    metrics.FACTS_WAITING.set(recorder.waiting_facts)
+    metrics.FACTS_SET_ASIDE.set(recorder.set_aside)
+    metrics.JOURNAL_BYTES.set(recorder.journal_bytes)
+    metrics.RECORDER_TROUBLE.set(recorder.trouble_s)
+    metrics.catch_up(metrics.FACTS_DROPPED, recorder.dropped)
     for handler in logs.handlers():
         metrics.catch_up(metrics.LOG_LINES_DROPPED, handler.dropped)
         for module, errors in list(handler.errors.items()):

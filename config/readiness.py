@@ -15,6 +15,7 @@ from contextlib import suppress
 from django.conf import settings
 from redis.asyncio import Redis
 
+from sessions_app.admission import STORING_LATE_S
 from sessions_app.models import CallSession
 from sessions_app.registry import registry
 from sessions_app.threads import in_pool
@@ -74,7 +75,10 @@ def _probes(pool: ThreadPoolExecutor) -> dict[str, Probe]:
         return usage.free >= MIN_FREE_BYTES
 
     async def load() -> bool:
-        return not registry().overload
+        return registry().overload in ("", "storing")
 
-    probes: dict[str, Probe] = {"database": database, "disk": disk, "load": load}
+    async def recorder() -> bool:
+        return registry().recorder.health().late_s < STORING_LATE_S
+
+    probes: dict[str, Probe] = {"database": database, "disk": disk, "load": load, "recorder": recorder}
     return {**probes, "redis": redis} if settings.REDIS_URL else probes

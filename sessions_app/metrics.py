@@ -67,8 +67,11 @@ UPSTREAM_SECONDS = _histogram("upstream_connect_seconds", "How long connecting t
 FAULTS = _counter("faults", "Errors in the log, by the module that wrote them", "module")
 LOOP_LAG_SECONDS = _histogram("loop_lag_seconds", "How late the event loop was, looked at each 0.1 s", LAG_BUCKETS)
 LOG_LINES_DROPPED = _counter("log_lines_dropped", "Lines of the log that nobody took in time")
-FACTS_WAITING = _gauge("recorder_facts_waiting", "Facts that are not stored yet")
-FACTS_DROPPED = _counter("recorder_facts_dropped", "Facts that could not be stored")
+FACTS_WAITING = _gauge("recorder_facts_waiting", "Facts in memory: neither in the database nor in the journal")
+FACTS_DROPPED = _counter("recorder_facts_dropped", "Facts that were lost")
+FACTS_SET_ASIDE = _gauge("recorder_facts_set_aside", "Facts that the database refuses, kept for people to look at")
+JOURNAL_BYTES = _gauge("journal_bytes", "Facts in the journal that are not in the database yet")
+RECORDER_TROUBLE = _gauge("recorder_trouble_seconds", "For how long the database has taken nothing")
 DRAINING = _gauge("draining", "1 while the process lets its calls end")
 
 # Label values that may occur, so that a series exists before its first event.

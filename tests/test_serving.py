@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 from django.conf import settings
+from django.db import connection
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -24,8 +25,19 @@ from agents_app.models import Agent
 from config import process_lock, serving, static_files
 from config.operations import may_read_figures
 from sessions_app.models import CallSession
+from tests.faults.proxy import running_proxy
 from tests.make import make_clinic
-from tests.servers import KINDS, Server, collected_static, ended_call, eventually, in_thread, live_agent, running_server
+from tests.servers import (
+    KINDS,
+    Server,
+    collected_static,
+    database_url,
+    ended_call,
+    eventually,
+    in_thread,
+    live_agent,
+    running_server,
+)
 from tests.sessions_app.standin.recording import Json, RecordingClient
 
 EXIT_S = 15.0
@@ -248,6 +260,35 @@ def test_health_is_answered_to_whoever_asks_by_whatever_name(server: Server):
     assert server.get("/healthz", Host="10.0.0.7:8000") == (200, "alive\n")
     status, text = server.get("/readyz", Host="10.0.0.7:8000")
     assert (status, json.loads(text)) == (200, {"ready": True, "failing": []})
+
+
+async def test_readiness_names_the_parts_that_do_not_answer(start: Start, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    server = start(REDIS_URL=f"redis://127.0.0.1:{port}/0", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+
+    assert await readiness(server) == (503, {"ready": False, "failing": ["database", "redis"]})
+    assert await asyncio.to_thread(server.get, "/healthz") == (200, "alive\n")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite is no server that could freeze")
+async def test_frozen_database_is_named_within_the_probes_time_and_forgiven_when_it_thaws(start: Start):
+    port = int(connection.settings_dict["PORT"] or 5432)
+    async with running_proxy(port) as proxy:
+        server = start(DATABASE_URL=database_url().replace(f":{port}/", f":{proxy.port}/"))
+        before = await readiness(server)
+        proxy.to_client.stall()
+        async with asyncio.timeout(EXIT_S):
+            while (frozen := await readiness(server))[0] == 200:
+                pass
+        alive = await asyncio.to_thread(server.get, "/healthz")
+        proxy.to_client.resume()
+        async with asyncio.timeout(EXIT_S):
+            while (after := await readiness(server))[0] != 200:
+                pass
+
+    assert (before[0], alive[0], after[0]) == (200, 200, 200)
+    assert frozen[1]["failing"] == ["database"]
 
 
 def test_figures_are_for_this_machine_and_not_for_a_proxy_on_it(server: Server):
