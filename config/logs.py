@@ -33,8 +33,8 @@ CLOSE_S = 2.0  # for the lines that wait when the process ends
 EXTRA_KEYS = frozenset(
     {
         *("call", "clinic", "function_call", "session", "tool"),  # ids, and the names of tools
-        *("error", "fact", "server", "stack", "url"),  # types, places, our own address
-        *("attempt", "bytes", "cancelled", "facts", "late_ms"),
+        *("error", "fact", "journal", "owner", "server", "stack", "url"),  # types, places, processes, files of ours
+        *("attempt", "bytes", "cancelled", "facts", "late_ms", "period", "refused"),
     }
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -43,7 +44,9 @@ def logger_calls(node: ast.AST, scope: ast.AST | None = None) -> Iterator[tuple[
 def keys_of(value: ast.expr, scope: ast.AST, tree: ast.AST) -> set[str | None]:
     """Return the keys that `extra` may have; None stands for one that cannot be read from the source."""
     if isinstance(value, ast.Dict):
-        return {str(key.value) if isinstance(key, ast.Constant) else None for key in value.keys}
+        written = {str(key.value) if isinstance(key, ast.Constant) else None for key in value.keys if key is not None}
+        spread = [one for key, one in zip(value.keys, value.values, strict=True) if key is None]
+        return written.union(*(keys_of(one, scope, tree) for one in spread))
     if isinstance(value, ast.BinOp):
         return keys_of(value.left, scope, tree) | keys_of(value.right, scope, tree)
     if isinstance(value, ast.IfExp):
@@ -52,8 +55,9 @@ def keys_of(value: ast.expr, scope: ast.AST, tree: ast.AST) -> set[str | None]:
         given = [
             (one.value, scope) for one in ast.walk(scope) if isinstance(one, ast.Assign) and names(one) == [value.id]
         ]
-    elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
-        made = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == value.func.id]
+    elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name | ast.Attribute):
+        name = value.func.id if isinstance(value.func, ast.Name) else value.func.attr
+        made = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == name]
         given = [
             (one.value, each)
             for each in made
@@ -206,11 +210,13 @@ def test_exception_in_a_thread_is_told_without_its_text(tmp_path: Path):
 def blocked() -> Iterator[tuple[QueuedStream, int]]:
     """Return a handler that writes into a pipe of which nobody reads, and the end to read from."""
     reader, writer = os.pipe()
-    with open(writer, "w", encoding="utf-8", buffering=1) as stream:
-        handler = QueuedStream(stream, queued_lines=100)
-        yield handler, reader
-        os.close(reader)
-        handler.close()
+    stream = open(writer, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed below, on a broken pipe
+    handler = QueuedStream(stream, queued_lines=100)
+    yield handler, reader
+    os.close(reader)
+    handler.close()
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
 
 
 def record(text: str) -> logging.LogRecord:
