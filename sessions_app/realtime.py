@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode
 
 from agents_app.models import key_headers
 
@@ -32,6 +34,9 @@ RETRY_SPREAD_S = 1.5  # the calls that waited do not all come back at once
 CLOSE_TIMEOUT_S = 2.0
 PING_EVERY_S, PING_TIMEOUT_S = 5.0, 10.0
 MAX_FRAME_BYTES = 2 * 1024 * 1024
+# The kernel would keep megabytes for an upstream that is too slow: a minute of sound that nobody can take back.
+MAX_UNSENT_BYTES = 16 * 1024
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on Windows
 
 
 class UpstreamFailed(Exception):
@@ -84,6 +89,9 @@ class RealtimeConnection:
     @property
     def lost_code(self) -> str:
         """Return why the connection is gone. 1000 and 1001 unasked are faults too: the 60-minute end looks so."""
+        ours = self._socket.protocol.close_sent
+        if ours is not None and ours.code == CloseCode.MESSAGE_TOO_BIG:
+            return "upstream_oversized"
         return f"upstream_closed_{self._socket.close_code or 1006}"
 
 
@@ -156,7 +164,7 @@ class _Connect(connect):
 
 
 async def _connect(upstream: Upstream) -> ClientConnection:
-    return await _Connect(
+    connection = await _Connect(
         upstream.url,
         additional_headers=key_headers(upstream.key, upstream.key_style),
         ssl=_tls() if upstream.url.startswith("wss:") else None,
@@ -168,6 +176,10 @@ async def _connect(upstream: Upstream) -> ClientConnection:
         max_size=MAX_FRAME_BYTES,
         proxy=None,
     )
+    if _NOTSENT_LOWAT is not None:
+        raw = connection.transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MAX_UNSENT_BYTES)
+    return connection
 
 
 @cache
