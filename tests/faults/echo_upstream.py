@@ -46,6 +46,7 @@ class Echo:
         self._typed = ""
         self._modalities = ["audio"]
         self.frames = 0
+        self.received: deque[Json] = deque(maxlen=KEPT)
 
     def emit(self, kind: str, **fields: Any) -> None:
         self.wire.send(json.dumps({"type": kind, "event_id": self.new_id("event"), **fields}))
@@ -66,6 +67,7 @@ class Echo:
             self._echo(event["audio"].encode())
             return
         self._server.received.append(event)
+        self.received.append(event)
         react = getattr(self, "_on_" + event["type"].replace(".", "_"), None)
         if react is not None:
             react(event)

@@ -201,13 +201,14 @@ class Pump:
 class Proxy:
     """Accepts on `port` of loopback and forwards to `target_port`."""
 
-    def __init__(self, target_port: int, *, port: int = 0) -> None:
+    def __init__(self, target_port: int, *, port: int = 0, buffer_bytes: int = BUFFER_BYTES) -> None:
+        self._buffer_bytes = buffer_bytes
         self.to_target, self.to_client = Line(), Line()
         self.connections: list[Connection] = []
         self.accepted = 0
         self._target_port = target_port
         # Bound and never listening: the port stays ours while connections to it are refused.
-        self._reserved = _bound(port)
+        self._reserved = _bound(port, buffer_bytes)
         self.port: int = self._reserved.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._hole: list[socket.socket] = []
@@ -216,9 +217,9 @@ class Proxy:
     async def accept(self) -> None:
         """Take connections, as at the start."""
         self.refuse()
-        listener = _bound(self.port)
+        listener = _bound(self.port, self._buffer_bytes)
         listener.listen(128)
-        self._server = await asyncio.start_server(self._serve, sock=listener)
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=self._buffer_bytes)
 
     def refuse(self) -> None:
         """Close the port: new connections are refused. Those that are open live on."""
@@ -232,7 +233,7 @@ class Proxy:
     def black_hole(self) -> None:
         """Answer nobody: a new connection is neither accepted nor refused. Those that are open live on."""
         self.refuse()
-        listener = _bound(self.port)
+        listener = _bound(self.port, self._buffer_bytes)
         listener.listen(0)
         self._hole.append(listener)
         # A queue of none still holds one or two; once it is full, Linux drops whoever knocks.
@@ -286,7 +287,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            target = await _connected(self._target_port)
+            target = await _connected(self._target_port, self._buffer_bytes)
         except OSError:
             client.end("reset")
             return
@@ -305,9 +306,9 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def running_proxy(target_port: int, *, port: int = 0) -> AsyncIterator[Proxy]:
+async def running_proxy(target_port: int, *, port: int = 0, buffer_bytes: int = BUFFER_BYTES) -> AsyncIterator[Proxy]:
     """Run a proxy in this process, on a free port of loopback unless one is given."""
-    proxy = Proxy(target_port, port=port)
+    proxy = Proxy(target_port, port=port, buffer_bytes=buffer_bytes)
     await proxy.accept()
     try:
         yield proxy
@@ -315,30 +316,30 @@ async def running_proxy(target_port: int, *, port: int = 0) -> AsyncIterator[Pro
         await proxy.aclose()
 
 
-async def _connected(port: int) -> Pipe:
+async def _connected(port: int, buffer_bytes: int) -> Pipe:
     raw = socket.socket()
     raw.setblocking(False)
-    _small_buffers(raw)
+    _small_buffers(raw, buffer_bytes)
     try:
         async with asyncio.timeout(CONNECT_S):
             await asyncio.get_running_loop().sock_connect(raw, (HOST, port))
-        return Pipe(*await asyncio.open_connection(sock=raw))
+        return Pipe(*await asyncio.open_connection(sock=raw, limit=buffer_bytes))
     except BaseException:
         raw.close()
         raise
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(port: int, buffer_bytes: int) -> socket.socket:
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _small_buffers(bound)  # those of what it accepts
+    _small_buffers(bound, buffer_bytes)  # those of what it accepts
     bound.bind((HOST, port))
     return bound
 
 
-def _small_buffers(one: socket.socket) -> None:
+def _small_buffers(one: socket.socket, buffer_bytes: int) -> None:
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        one.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        one.setsockopt(socket.SOL_SOCKET, option, buffer_bytes)
 
 
 def _socket_of(writer: asyncio.StreamWriter) -> socket.socket:
