@@ -224,8 +224,7 @@ def test_serve_refuses_a_port_that_is_taken(tmp_path: Path):
     (tmp_path / "static").symlink_to(collected_static())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        migrated = {"DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}"}
-        refused = serve(tmp_path, "--port", str(port), **migrated)
+        refused = serve(tmp_path, "--port", str(port))
 
     assert refused.returncode == 1
     assert refused.stderr == f"Frontdesk cannot start: 127.0.0.1:{port} cannot be used: Address already in use.\n"
