@@ -86,6 +86,7 @@ class Bridge:
         self._model_out: Leg | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
 
     @property
@@ -312,11 +313,12 @@ class Bridge:
     def _set_alarm(self) -> None:
         due = self._call.next_tick()
         if self._alarm is not None:
-            if due is not None and abs(self._alarm.when() - due) < 0.001:
+            if due is not None and abs(self._alarm_at - due) < 0.001:
                 return
             self._alarm.cancel()
-        # The loop's clock is the monotonic clock.
+        # The loop's clock is the monotonic clock. uvloop's handle does not know its time when that is now.
         self._alarm = None if due is None else asyncio.get_running_loop().call_at(due, self._ring)
+        self._alarm_at = due or 0.0
 
     def _ring(self) -> None:
         self._alarm = None
