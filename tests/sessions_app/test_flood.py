@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.conf import settings
 from websockets.exceptions import ConnectionClosed
 
 from sessions_app.call.pace import BURST_MESSAGES, MAX_DROPPED
 from sessions_app.consumers import MESSAGES_A_TURN, CallConsumer
 from sessions_app.models import CallSession
-from tests.servers import Server, eventually, in_thread, live_agent
+from tests.servers import ORIGIN, Server, eventually, in_thread, live_agent, new_key
 from tests.sessions_app.standin.recording import RecordingClient
 
+FLOODS = 10
 SMALL = json.dumps({"type": "conversation.item.retrieve", "item_id": "nobody"})
 
 
@@ -113,3 +116,50 @@ async def test_caller_that_floods_is_closed_with_4429_and_another_call_goes_on(s
     assert codes.count("event_not_allowed") >= BURST_MESSAGES
     reasons = CallSession.objects.exclude(end_reason="").values_list("end_reason", flat=True)
     assert "bad_message" in await eventually(lambda: list(reasons.all()), lambda found: len(found) == 2)
+
+
+async def round_trips(caller: RecordingClient, stop: asyncio.Event, *, apart_s: float = 0.02) -> list[float]:
+    """Return how long each answer took, in ms, asked for at regular times whatever came of the last."""
+    took: list[float] = []
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while not stop.is_set():
+        due += apart_s
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        await answered(caller)
+        took.append((loop.time() - due) * 1000)  # of an answer that came late, the next ones are late as well
+    return took
+
+
+def quantiles(took: list[float]) -> tuple[float, float, float]:
+    ordered = sorted(took)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)], ordered[-1]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("apart_s", [0.0, 1.0])
+async def test_round_trip_of_another_call_hardly_moves_while_calls_flood(server: Server, apart_s: float):
+    agent = await in_thread(live_agent)
+    keys = await in_thread(lambda: [new_key(agent) for _ in range(FLOODS)])
+    url = f"{server.url}/realtime?model={agent.public_name}"
+    command = ["-m", "tests.sessions_app.flooder", url, ORIGIN, "20000", str(apart_s), *keys]
+
+    async with server.upstream(speech=False), server.call(agent, checked=False) as calm:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(5.0, stop.set)
+        alone = quantiles(await round_trips(calm, stop))
+        stop = asyncio.Event()
+        flooder = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, cwd=settings.BASE_DIR
+        )
+        flooded = asyncio.create_task(round_trips(calm, stop))
+        out, _ = await asyncio.wait_for(flooder.communicate(), 120)
+        stop.set()
+        beside = quantiles(await flooded)
+
+    print(f"\n{server.kind}, {FLOODS} floods of 20,000 messages, {apart_s} s apart: round trip p50, p99, max in ms")
+    print("  alone  " + "  ".join(f"{ms:7.1f}" for ms in alone))
+    print("  beside " + "  ".join(f"{ms:7.1f}" for ms in beside))
+    assert set(out.split()) <= {b"4429", b"1006", b"None"}
