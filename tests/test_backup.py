@@ -60,6 +60,7 @@ print(json.dumps({
 """
 RESTORE = """
 from django.core.management import CommandError, call_command
+call_command("restore", {file!r}, check=True)
 call_command("restore", {file!r})
 try:
     call_command("restore", {file!r})

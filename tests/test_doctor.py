@@ -283,10 +283,18 @@ async def at(url: str) -> Found:
     return await in_thread(lambda: brief(public.check_public(url)))
 
 
-async def test_server_that_is_well_has_page_script_and_socket(server: Server):
-    await in_thread(lambda: live_agent(public_name="lexi"))
+async def test_server_that_is_well_has_page_script_and_socket(server: Server, settings: Any):
+    settings.DEBUG = False
+    await in_thread(lambda: live_agent(public_name="lexi", origins=(server.origin,)))
 
     assert await at(server.origin) == [("server", "ok"), ("page", "ok"), ("socket", "ok")]
+
+
+async def test_page_whose_own_address_the_clinic_does_not_list_is_told(uvicorn: Server, settings: Any):
+    settings.DEBUG = False
+    await in_thread(live_agent)
+
+    assert ("page", "warning") in await at(uvicorn.origin)
 
 
 async def test_name_that_is_not_allowed_is_told(uvicorn: Server):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,22 +66,34 @@ def keep_newest(directory: Path, count: int) -> list[Path]:
     return old
 
 
+def check(path: Path) -> None:
+    """Raise Trouble when the backup could not be put back here. Nothing is changed, and servers may run."""
+    _refuse_unless_empty()
+    with _unpacked(path) as (manifest, _):
+        _refuse_unfit(manifest)
+
+
 def restore(path: Path) -> Manifest:
     """Put a backup back. Raises Trouble, before anything is changed where that is possible."""
     _refuse_unless_empty()
-    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=settings.DATA_DIR, prefix=".restore-"))
-    try:
-        manifest = unpack(path, folder)
+    with _unpacked(path) as (manifest, folder):
         _refuse_unfit(manifest)
         found = databases.load(folder / DATABASE)
         if different := fingerprint.differences(manifest["tables"], found):
             raise Trouble(f"What came back differs from what was saved, in {', '.join(different)}.")
         _put_files(folder / FILES)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     call_command("migrate", verbosity=0, interactive=False)
     return manifest
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[Manifest, Path]]:
+    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=settings.DATA_DIR, prefix=".restore-"))
+    try:
+        yield unpack(path, folder), folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _add_files(writer: Writer, *, recordings: bool) -> None:

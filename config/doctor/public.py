@@ -16,7 +16,7 @@ from django.conf import settings
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from agents_app.models import Agent
+from agents_app.models import Agent, normal_origin
 from config.doctor.findings import Finding, State, failed, ok, skipped, warning
 
 TIMEOUT_S = 10.0
@@ -107,6 +107,8 @@ def _check_page(url: str) -> Iterator[Finding]:
     script = _get(url + found[1]) if found else None
     if script is None or script.status != 200 or "javascript" not in script.headers.get("content-type", ""):
         yield failed("page", "its script is not served: run manage.py collectstatic.")
+    elif not (settings.DEBUG or agent.clinic.allows_origin(normal_origin(url))):
+        yield warning("page", f"{agent.clinic.name} does not list {url} among its web sites: no call can begin there.")
     else:
         yield ok("page", f"/talk/{agent.public_name}/ may ask for the microphone")
 

@@ -26,9 +26,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no backup: {reason}") from None
         rows = sum(table["rows"] for table in manifest["tables"].values())
         self.stdout.write(f"{path}: {rows:,} rows, {path.stat().st_size:,} bytes")
-        self.stdout.write(
-            f"To read it again, keep elsewhere DATA_KEYS with {', '.join(manifest['data_keys']) or 'any'}."
-        )
+        keys = ", ".join(manifest["data_keys"]) or "any"
+        self.stdout.write(f"No key is in it. To restore it, keep DATA_KEYS elsewhere ({keys}).")
         if options["keep"] > 0:
             for old in keep_newest(path.parent, options["keep"]):
                 self.stdout.write(f"removed {old}")

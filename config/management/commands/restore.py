@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config.backup.databases import Trouble
-from config.backup.doing import restore
+from config.backup.doing import check, restore
 
 
 class Command(BaseCommand):
@@ -18,9 +18,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
+        parser.add_argument("--check", action="store_true", help="look at file and installation, and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            if options["check"]:
+                check(options["file"].resolve())
+                return
             manifest = restore(options["file"].resolve())
         except (Trouble, OSError) as reason:
             raise CommandError(f"Not restored: {reason}") from None
