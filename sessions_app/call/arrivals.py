@@ -19,7 +19,7 @@ class Arrivals:
         self._jitter_ms = 0.0
         self._most_jitter_ms = 0.0
         self._frames = self._gaps = 0
-        self._missing_ms = 0.0
+        self._missing_ms = self._sound_ms = 0.0
 
     def note(self, byte_count: int, at: int) -> None:
         """A frame of the caller's came in."""
@@ -27,6 +27,7 @@ class Arrivals:
         if self._came_at is not None:
             self._measure(at)
         self._length_ms = byte_count / self._bytes_per_ms
+        self._sound_ms += self._length_ms
         self._ends_at = max(self._ends_at, float(at)) + self._length_ms
         self._came_at = at
 
@@ -46,6 +47,7 @@ class Arrivals:
         if not self._frames:
             return {}
         return {
+            "sound_ms": round(self._sound_ms),
             "sound_gaps": self._gaps,
             "sound_missing_ms": round(self._missing_ms),
             "sound_jitter_ms": round(self._most_jitter_ms),

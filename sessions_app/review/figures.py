@@ -31,6 +31,33 @@ def _rank(ordered: Sequence[int], percent: int) -> int:
 
 
 @dataclass(frozen=True)
+class CallerSound:
+    """How the caller's sound came: by the server's clock, and by what the caller's page counted itself."""
+
+    missing_ms: int
+    missing_percent: float  # of what was said
+    jitter_ms: int
+    unsent: int  # frames that the page could not send
+    silenced_ms: int  # only an echo of the receptionist
+    underruns: int  # replies that broke off because the rest of them was late
+
+
+def sound_of(counters: Mapping[str, Any]) -> CallerSound | None:
+    """Return None for a call without sound."""
+    came_ms, missing_ms = _count(counters, "sound_ms"), _count(counters, "sound_missing_ms")
+    if not came_ms:
+        return None
+    return CallerSound(
+        missing_ms=missing_ms,
+        missing_percent=round(100 * missing_ms / (came_ms + missing_ms), 1),
+        jitter_ms=_count(counters, "sound_jitter_ms"),
+        unsent=_count(counters, "page_dropped_frames"),
+        silenced_ms=_count(counters, "page_silenced_ms"),
+        underruns=_count(counters, "page_underruns"),
+    )
+
+
+@dataclass(frozen=True)
 class Tokens:
     """One row of the table of tokens: `kind` is "text", "audio", "transcription_text" or "transcription_audio"."""
 

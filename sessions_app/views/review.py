@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from agents_app.practice.models import Task
 from sessions_app.models import CallSession, CallView, Event, Recording
-from sessions_app.review.figures import cached_percent, spread, tokens_of
+from sessions_app.review.figures import cached_percent, sound_of, spread, tokens_of
 from sessions_app.review.filters import SEARCHED_CALLS, CallFilter, with_figures
 from sessions_app.review.paging import COUNTED_CALLS, counted, neighbours, page_of
 from sessions_app.review.reader import Reader
@@ -90,6 +90,7 @@ def _shown(session: CallSession, user: AbstractBaseUser | AnonymousUser) -> dict
         "delays": spread([item.first_audio_ms for item in items if item.first_audio_ms is not None]),
         "tool_times": spread([tool.duration_ms for tool in tool_calls if tool.duration_ms is not None]),
         "target_ms": TARGET_DELAY_MS,
+        "sound_figures": sound_of(session.counters),
         "tokens": tokens,
         "cached_percent": cached_percent(tokens),
         "tasks": Task.objects.visible_to(user).filter(call_id=session.pk),

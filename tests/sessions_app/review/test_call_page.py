@@ -331,3 +331,13 @@ def test_the_event_log_is_bounded_and_leads_on(clinic, staff):
     assert (len(first.context["events"]), len(second.context["events"])) == (500, 1)
     assert 'events/?direction=own&amp;after=499"' in first.content.decode()
     assert 'rel="next"' not in second.content.decode()
+
+
+def test_sound_that_was_lost_on_the_way_shows(clinic, staff):
+    call = make_booking(clinic)
+    counters = {"sound_ms": 38_000, "sound_missing_ms": 2000, "sound_jitter_ms": 9, "page_dropped_frames": 1}
+    CallSession.objects.filter(pk=call.pk).update(counters=counters)
+
+    page = text_of(staff.get(f"/calls/{call.pk}/"))
+
+    assert "The caller's sound Missing 2.0 s (5.0 %) Jitter, at most 9 ms Not sent by the page 1 frame" in page
