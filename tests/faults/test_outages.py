@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,36 +116,43 @@ async def server_behind_proxy(kind: str, directory: Path) -> AsyncIterator[tuple
 
 async def survive(
     kind: str, directory: Path, outages: Sequence[Outage], *, calls: int, each_s: float
-) -> dict[str, Any]:
-    """Let callers talk through the outages, one after the other; return what they saw.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let callers speak, and as many others type, through the outages, one after the other; return what they saw.
 
     Fails unless each fact of each call is stored, and once.
     """
     agent = await in_thread(roomy_agent)
     token = await in_thread(lambda: token_of(agent))
-    journalled = 0
-    seconds = len(outages) * (each_s + BETWEEN_S) + BETWEEN_S
+    seconds = len(outages) * (each_s + BETWEEN_S) + 2 * BETWEEN_S
     async with server_behind_proxy(kind, directory) as (server, proxy):
+        plan = plan_of(server, agent, token, calls=calls, seconds=seconds)
         with running_echo_process(server.upstream_port):
-            async with running_caller(plan_of(server, agent, token, calls=calls, seconds=seconds)) as caller:
-                await eventually(lambda: Event.objects.filter(type="session.updated").count(), lambda n: n >= calls)
+            async with running_caller(plan) as speaking, running_caller(replace(plan, text=True)) as typing:
+                await eventually(stored_sessions, lambda count: count == 2 * calls)
+                journalled = 0
                 for outage in outages:
-                    caller.mark("calm")
+                    speaking.mark("calm")
                     await asyncio.sleep(BETWEEN_S)
-                    caller.mark(outage.__name__)
+                    speaking.mark(outage.__name__)
                     async with outage(proxy):
                         await asyncio.sleep(each_s)
                         journalled += len(list((directory / "journal").glob("*.journal")))
                 back = time.monotonic()
-                caller.mark("calm")
-                report = await caller.report()
+                speaking.mark("calm")
+                reports = (await speaking.report(), await typing.report())
         await eventually(unended, lambda count: count == 0)
         print(f"All was stored {time.monotonic() - back:.1f} s after the last outage, the calls' own end included")
         dropped = await asyncio.to_thread(server.figure, "frontdesk_recorder_facts_dropped_total")
     assert (journalled > 0, dropped) == (True, 0)
     for call in await in_thread(lambda: list(CallSession.objects.all())):
         await in_thread(partial(check_facts, call))
-    return report
+    return reports
+
+
+def stored_sessions() -> int:
+    """Return how many calls have got through to the model."""
+    ready = Event.objects.filter(type="session.updated", direction="from_model")
+    return ready.values("session").distinct().count()
 
 
 def unended() -> int:
@@ -166,9 +174,10 @@ def check_facts(call: CallSession) -> None:
 async def test_calls_outlive_an_outage_of_the_database_and_lose_nothing(kind: str, tmp_path: Path):
     outages = [frozen, gone] if POSTGRESQL else [locked]
 
-    report = await survive(kind, tmp_path, outages, calls=3, each_s=3.0)
+    spoken, typed = await survive(kind, tmp_path, outages, calls=3, each_s=3.5)
 
-    assert (report["opened"], report["lost"], report["wrong"]) == (3, 0, {})
+    assert (spoken["opened"], spoken["lost"], spoken["wrong"]) == (3, 0, {})
+    assert (typed["opened"], typed["wrong"]) == (3, {})
     assert list((tmp_path / "journal").glob("*")) == []
 
 
@@ -178,8 +187,9 @@ async def test_calls_outlive_an_outage_of_the_database_and_lose_nothing(kind: st
 async def test_50_calls_outlive_20_outages_and_lose_nothing(kind: str, tmp_path: Path):
     outages = random.Random(20).choices(OUTAGES, k=20)
 
-    report = await survive(kind, tmp_path, outages, calls=50, each_s=5.0)
+    spoken, typed = await survive(kind, tmp_path, outages, calls=25, each_s=5.0)
 
-    for phase in report["phases"]:
+    for phase in spoken["phases"]:
         print(phase)
-    assert (report["opened"], report["lost"], report["wrong"]) == (50, 0, {})
+    assert (spoken["opened"], spoken["lost"], spoken["wrong"]) == (25, 0, {})
+    assert (typed["opened"], typed["wrong"]) == (25, {})
