@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,12 @@ from websockets.exceptions import ConnectionClosed
 
 from agents_app.models import AgentVersion
 from agents_app.practice.models import Task
-from sessions_app.models import CallSession, Place, ToolCall
+from sessions_app.models import CallSession, Event, LedgerEntry, Place, ToolCall
 from sessions_app.reaper import PROOF_S, Reaper
 from sessions_app.recorder import Recorder
 from sessions_app.tool_gateway import CallContext, ToolGateway
 from tests.faults import killed_tool
+from tests.faults.kit import plan_of, roomy_agent, running_caller, running_echo_process, token_of
 from tests.make import make_clinic
 from tests.make_calls import STARTED
 from tests.servers import KINDS, Server, eventually, in_thread, live_agent, running_server
@@ -33,6 +37,7 @@ from tests.tool_calls import Register, asked, recap
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_S = 30.0
 MAX_GONE_S = 0.25
+KILLS = 100
 ADDRESS = ("NAME", "HOST", "PORT", "USER", "PASSWORD")
 
 
@@ -155,6 +160,44 @@ async def test_call_of_a_killed_server_is_ended_by_another_and_its_place_is_free
     assert seqs == list(range(1, len(seqs) + 1))
     (after,) = await in_thread(stored_calls)
     assert after[: len(call)] == call
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_20_calls_survive_in_the_record_whenever_their_server_is_killed(tmp_path: Path):
+    agent = await in_thread(roomy_agent)
+    token = await in_thread(lambda: token_of(agent))
+    chance = random.Random(KILLS)
+
+    for n in range(KILLS):
+        directory = tmp_path / str(n)
+        directory.mkdir()
+        with running_server(KINDS[n % 2], directory) as server, running_echo_process(server.upstream_port):
+            plan = plan_of(server, agent, token, calls=20, seconds=60.0)
+            async with running_caller(replace(plan, text=n % 4 > 0)):
+                await eventually(live_sessions, lambda live: live == 20)
+                await asyncio.sleep(chance.uniform(0.1, 2.0))
+                await in_thread(partial(kill, server))
+        assert await in_thread(partial(replay, directory / "journal")) == 0
+        await in_thread(let_leases_run_out)
+        assert await in_thread(reaped) == 20
+        assert await in_thread(Place.objects.count) == 0
+        await in_thread(check_rows)
+
+
+def live_sessions() -> int:
+    """Return how many calls in progress have got through to the model."""
+    ready = Event.objects.filter(type="session.updated", direction="from_model").exclude(session__state="ended")
+    return ready.values("session").distinct().count()
+
+
+def check_rows() -> None:
+    """What is stored of each call is all that happened up to some moment, each event once."""
+    for call in CallSession.objects.filter(error_code="owner_lost").order_by("-started_at")[:20]:
+        seqs = list(call.events.values_list("seq", flat=True))
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert call.state == "ended"
+    assert not LedgerEntry.objects.exclude(settled=True, reserved_microusd=0).exists()
 
 
 def test_tool_whose_process_is_killed_at_any_point_is_never_done_twice(register: Register):
