@@ -193,21 +193,24 @@ class Bridge:
 
     async def _carry(self, connection: RealtimeConnection) -> str:
         """Carry what goes over a connection, both ways. Return why it ended."""
-        me, self._model_out = asyncio.current_task(), Leg(connection.send, max_sound_wait_s=MAX_SOUND_WAIT_S)
+        me, self._model_out = (
+            asyncio.current_task(),
+            Leg(connection.send, try_send=connection.try_send, max_sound_wait_s=MAX_SOUND_WAIT_S),
+        )
         sender = asyncio.create_task(_send_all(self._model_out, connection))
         try:
             self._take(lambda now: self._call.model_connected(now=now))
-            async for text in connection.frames():
-                if self._model is not me:
-                    break
-                self._from_model(text)
+            await connection.each(lambda text: self._from_model(text, me))
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             await connection.close()
         return connection.lost_code
 
-    def _from_model(self, text: str | bytes) -> None:
+    def _from_model(self, text: str | bytes, connection: asyncio.Task[None] | None) -> None:
+        """Take one frame of a connection; of one that was let go of nothing is heard."""
+        if self._model is not connection:
+            return
         try:
             event = parse(text)
         except Malformed:

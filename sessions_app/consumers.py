@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -30,7 +30,7 @@ from sessions_app.threads import in_thread
 logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 T = TypeVar("T")
 
 CLOSE_LOST, CLOSE_BUSY, CLOSE_REPLACED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1006, 1013, 4409, 4429, 4500
@@ -41,6 +41,21 @@ _REFUSALS = {
     "busy": _lazy("There are too many calls just now. Please try again in a few seconds"),
     "restarting": _lazy("We are restarting. Please try again in a few seconds"),
 }
+
+
+class _Begun:
+    """A send that was begun outside of a task, and waits: the task that awaits this one ends it."""
+
+    def __init__(self, text: str, sending: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self.text = text
+        self._sending, self._waits_for = sending, waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            yield self._waits_for
+            yield from self._sending.__await__()
+        finally:
+            self._sending.close()
 
 
 class CallConsumer:
@@ -56,6 +71,7 @@ class CallConsumer:
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._scope = scope
+        self._begun: _Begun | None = None
 
     async def serve(self) -> None:
         if (await self._receive())["type"] == "websocket.connect":
@@ -85,7 +101,7 @@ class CallConsumer:
         except BaseException:  # gone before it was answered: its call ends, with its row and its place
             bridge.detach(None, CLOSE_LOST)
             raise
-        leg = Leg(self._send_text)
+        leg = self._leg()
         bridge.attach(leg, token=opening.token)
         await self._carry(bridge, leg)
 
@@ -101,7 +117,7 @@ class CallConsumer:
             await self._give_up(handshake, reason)
             return
         await self._accept(handshake)
-        leg = Leg(self._send_text)
+        leg = self._leg()
         if bridge.attach_again(leg, back):
             await self._carry(bridge, leg)
         else:
@@ -174,9 +190,31 @@ class CallConsumer:
                 await asyncio.get_running_loop().create_future()
         raise AssertionError("Counting has no end")
 
+    def _leg(self) -> Leg:
+        return Leg(self._send_text, try_send=self._try_send_text)
+
+    def _try_send_text(self, text: str) -> bool:
+        """Send a message if the server takes it at once, as it does unless the caller reads too slowly.
+
+        A task that wakes for each message, with a time limit of its own, costs as much as all else that we do to it.
+        """
+        sending = self._send({"type": "websocket.send", "text": text})
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            return True
+        except Exception:  # it is tried again, and fails, where the leg can end by it
+            return False
+        self._begun = _Begun(text, sending, waits_for)
+        return False
+
     async def _send_text(self, text: str) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._send({"type": "websocket.send", "text": text})
+            begun, self._begun = self._begun, None
+            if begun is not None:
+                await begun
+            if begun is None or begun.text is not text:
+                await self._send({"type": "websocket.send", "text": text})
 
     async def _accept(self, handshake: Handshake) -> None:
         chosen = REALTIME_PROTOCOL if handshake.realtime_offered else None

@@ -1,4 +1,6 @@
-"""A way out with its own order and bounds: what is put is sent by one task, in order.
+"""A way out with its own order and bounds: what is put is sent in order, at once where the socket takes it at once.
+
+Otherwise one task sends it.
 
 Sound that has waited too long is worth nothing: it is dropped, the oldest first, and the rest keeps its order. Anything
 else that overflows ends the leg.
@@ -24,10 +26,16 @@ class Leg:
         self,
         send: Callable[[str], Awaitable[None]],
         *,
+        try_send: Callable[[str], bool] | None = None,
         max_bytes: int = MAX_QUEUED_BYTES,
         max_sound_wait_s: float = float("inf"),
     ) -> None:
-        self._send = send
+        """`try_send` sends what needs no waiting, and says whether it did: most frames then wake no task.
+
+        What it could not send is given to `send`, before anything else.
+        """
+        self._send, self._try_send = send, try_send
+        self._idle = False  # `run` waits, and nothing else does
         self._max_bytes, self._max_sound_wait_s = max_bytes, max_sound_wait_s
         self._queued: deque[tuple[str, int]] = deque()  # each with how many bytes of sound it holds
         self._sound_since: deque[float] = deque()  # when each of those that hold sound was put
@@ -39,7 +47,7 @@ class Leg:
 
     def put(self, text: str) -> None:
         """Send this after all that was put before. A leg that cannot keep up is finished: see `overflowed`."""
-        if self.finished:
+        if self.finished or self._sent_at_once(text):
             return
         self._queue(text, 0)
 
@@ -49,7 +57,7 @@ class Leg:
         `now` is in seconds of one monotonic clock. How long and not how much: a burst that upstream takes at once is
         no sign of a slow one.
         """
-        if self.finished:
+        if self.finished or self._sent_at_once(text):
             return 0
         dropped = 0
         while self._sound_since and now - self._sound_since[0] > self._max_sound_wait_s:
@@ -57,6 +65,9 @@ class Leg:
         self._sound_since.append(now)
         self._queue(text, sound_bytes)
         return dropped
+
+    def _sent_at_once(self, text: str) -> bool:
+        return self._idle and self._try_send is not None and self._try_send(text)
 
     def _drop_oldest_sound(self) -> int:
         place = next(place for place, (_, sound) in enumerate(self._queued) if sound)
@@ -76,6 +87,7 @@ class Leg:
             self.overflowed = True
             self.finish()
             return
+        self._idle = False
         self._queued.append((text, sound_bytes))
         self._bytes += len(text)
         self.sound_bytes += sound_bytes
@@ -96,6 +108,7 @@ class Leg:
                 await self._send(text)
             if self.finished:
                 return
+            self._idle = True
             self._ready.clear()
             await self._ready.wait()
 

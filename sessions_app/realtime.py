@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import CloseCode
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
 from agents_app.models import key_headers
+from sessions_app.client_socket import ClientSocket, open_socket
 
 MAX_TRIES = 3
 BACKOFF_S = 0.4  # the first wait is at most this, and each next at most twice the last
@@ -36,7 +34,6 @@ PING_EVERY_S, PING_TIMEOUT_S = 5.0, 10.0
 MAX_FRAME_BYTES = 2 * 1024 * 1024
 # The kernel would keep megabytes for an upstream that is too slow: a minute of sound that nobody can take back.
 MAX_UNSENT_BYTES = 16 * 1024
-_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on Windows
 
 
 class UpstreamFailed(Exception):
@@ -63,34 +60,37 @@ class Upstream:
 
 
 class RealtimeConnection:
-    """One open connection. Frames are text; the end of the iterator is the end of the connection, however it came."""
+    """One open connection. Frames are text."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientSocket) -> None:
         self._socket = socket
+
+    def try_send(self, text: str) -> bool:
+        """Send one event if that needs no waiting; False when it does. A connection that is gone takes everything."""
+        return self._socket.try_send(text)
 
     async def send(self, text: str) -> None:
         """Send one event. Raises UpstreamFailed when the connection is gone."""
         try:
             await self._socket.send(text)
-        except ConnectionClosed:
+        except ConnectionError:
             raise UpstreamFailed(self.lost_code) from None
 
-    async def frames(self) -> AsyncIterator[str | bytes]:
-        try:
-            # Not the socket's own iterator: that one hides how the connection ended.
-            while True:
-                yield await self._socket.recv()
-        except ConnectionClosed:
-            return
+    async def each(self, take: Callable[[str | bytes], None]) -> None:
+        """Hand each frame to `take` as it comes in. Return at the end of the connection, however it came."""
+        await self._socket.each(take)
+
+    def frames(self) -> AsyncIterator[str | bytes]:
+        """Yield the frames one by one, to a reader with time to spare. Their end is that of the connection."""
+        return self._socket.messages()
 
     async def close(self) -> None:
-        await self._socket.close()
+        await self._socket.close(within_s=CLOSE_TIMEOUT_S)
 
     @property
     def lost_code(self) -> str:
         """Return why the connection is gone. 1000 and 1001 unasked are faults too: the 60-minute end looks so."""
-        ours = self._socket.protocol.close_sent
-        if ours is not None and ours.code == CloseCode.MESSAGE_TOO_BIG:
+        if self._socket.refused_size:
             return "upstream_oversized"
         return f"upstream_closed_{self._socket.close_code or 1006}"
 
@@ -156,30 +156,16 @@ async def _left_in_peace(upstream: Upstream, gives_up: float) -> bool:
     return True
 
 
-class _Connect(connect):
-    """The key and the caller's voice go to the address that was configured, and to no other."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def _connect(upstream: Upstream) -> ClientConnection:
-    connection = await _Connect(
+async def _connect(upstream: Upstream) -> ClientSocket:
+    return await open_socket(
         upstream.url,
-        additional_headers=key_headers(upstream.key, upstream.key_style),
-        ssl=_tls() if upstream.url.startswith("wss:") else None,
-        compression=None,  # sound does not shrink, and costs half as much again to try
-        open_timeout=None,  # all the tries have one
-        close_timeout=CLOSE_TIMEOUT_S,
-        ping_interval=PING_EVERY_S,
-        ping_timeout=PING_TIMEOUT_S,
-        max_size=MAX_FRAME_BYTES,
-        proxy=None,
+        headers=key_headers(upstream.key, upstream.key_style),
+        tls=_tls() if upstream.url.startswith("wss:") else None,
+        max_bytes=MAX_FRAME_BYTES,
+        max_unsent_bytes=MAX_UNSENT_BYTES,
+        ping_every_s=PING_EVERY_S,
+        ping_timeout_s=PING_TIMEOUT_S,
     )
-    if _NOTSENT_LOWAT is not None:
-        raw = connection.transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-    return connection
 
 
 @cache

@@ -257,7 +257,7 @@ async def test_frame_past_the_bound_ends_the_connection():
     heard = await frames(connection)
     server.close()
 
-    assert (heard, connection.lost_code) == ([], "upstream_closed_1006")
+    assert (heard, connection.lost_code) == ([], "upstream_oversized")
 
 
 def upgraded(request: str) -> bytes:
