@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -162,6 +162,10 @@ class Journal:
             raise JournalFull
         self._own.append(record)
 
+    def waiting(self) -> list[tuple[str, int]]:
+        """Return the name and the size in bytes of each journal that is not replayed yet, whoever writes it."""
+        return [(path.name, path.stat().st_size) for path in sorted(self._directory.glob("*.journal"))]
+
     def orphans(self) -> Iterator[JournalFile]:
         """Yield the files whose owner has died, locked. Whoever takes one closes it."""
         others_bytes = 0
@@ -220,14 +224,15 @@ class Quarantine:
                 raise JournalFull
             file.append(record)
 
-    def take(self) -> list[Entry]:
-        """Return all that is there, and forget it. Raises JournalUnreadable."""
+    def look(self, stored: Callable[[Entry], bool]) -> list[tuple[Entry, bool]]:
+        """Ask of each fact whether it is stored by now; once all are, forget them. Raises JournalUnreadable."""
         if not self._path.exists():
             return []
         with self._locked() as file:
-            entries = [entry for batch, _end in file.batches() for entry in batch]
-            file.replayed(file.size_bytes)
-            return entries
+            seen = [(entry, stored(entry)) for batch, _end in file.batches() for entry in batch]
+            if all(is_stored for _entry, is_stored in seen):  # else asked again: a fact may be stored twice
+                file.replayed(file.size_bytes)
+            return seen
 
     @contextmanager
     def _locked(self) -> Iterator[JournalFile]:

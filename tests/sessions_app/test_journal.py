@@ -258,7 +258,9 @@ def test_quarantine_keeps_facts_for_all_processes_within_its_bound(tmp_path: Pat
     second.add(content(2))
     added = fill(first, 3)
 
-    taken = [entry.revision for entry in second.take()]
+    seen = [entry.revision for entry, _stored in second.look(lambda entry: entry.revision != 2)]
+    again = second.look(lambda entry: True)
 
-    assert taken == [1, 2, *[3] * added]
-    assert first.take() == []
+    assert seen == [1, 2, *[3] * added]
+    assert [entry.revision for entry, _stored in again] == seen  # none is forgotten while one is left
+    assert first.look(lambda entry: True) == []
