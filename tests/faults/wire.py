@@ -105,7 +105,8 @@ class Wire(asyncio.Protocol):
 
     def drop(self) -> None:
         """End the connection without a word of WebSocket's."""
-        self.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     # Frames.
 
@@ -218,17 +219,20 @@ async def connect(
     raw.setblocking(False)
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    wire: Wire | None = None
     try:
         async with asyncio.timeout(OPEN_S):
             loop = asyncio.get_running_loop()
             await loop.sock_connect(raw, (where.hostname, where.port or 80))
-            _, wire = await loop.create_connection(
-                lambda: Wire(on_text, client=True, answers_pings=answers_pings), sock=raw, ssl=tls
-            )
+            wire = Wire(on_text, client=True, answers_pings=answers_pings)
+            made = wire  # one, since the socket is given
+            await loop.create_connection(lambda: made, sock=raw, ssl=tls)
             wire.send_raw(_request(where.netloc, f"{where.path}?{where.query}", headers or {}))
             await wire.opened
             return wire
     except BaseException:
+        if wire is not None:
+            wire.drop()
         raw.close()
         raise
 
