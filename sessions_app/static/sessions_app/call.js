@@ -4,7 +4,8 @@ import { Ear } from "./ear.js";
 import { obstacle, problemOf } from "./microphone.js";
 import { encode, toPcm16 } from "./pcm.js";
 import { Player } from "./player.js";
-import { NoCall, RealtimeSocket } from "./realtime_socket.js";
+import { Line } from "./line.js";
+import { NoCall } from "./realtime_socket.js";
 import { Replies } from "./replies.js";
 import * as request from "./session_requests.js";
 
@@ -24,8 +25,8 @@ const delay = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 export class Call {
   /** `likes`: {volume, moreTime, echoGuard, device, telephone}; `onMicrophone(device)` when one has been opened. */
-  constructor({ settings, store, levels, likes, onMicrophone }) {
-    Object.assign(this, { settings, store, levels, likes });
+  constructor({ settings, store, levels, likes, passes, onMicrophone }) {
+    Object.assign(this, { settings, store, levels, likes, passes });
     this.ear = new Ear({
       likes,
       worklet: settings.microphoneWorklet,
@@ -41,30 +42,45 @@ export class Call {
 
   /** Must be called inside the tap: the player is made here, before anything is awaited. */
   start(mode, recording) {
-    const attempt = (this.attempt = { replies: new Replies() });
+    this.enter(mode, (line) => line.begin(recording));
+  }
+
+  /** Go on with the call that this tab was in before it was loaded anew. Must be called inside the tap too. */
+  goOn({ token, mode }) {
+    this.enter(mode, (line) => line.goOn(token), { again: true });
+  }
+
+  enter(mode, connect, { again = false } = {}) {
+    const attempt = (this.attempt = { replies: new Replies(), unsent: new Map(), again });
+    this.passes.mode = mode;
     this.store.dispatch({ type: "start", mode });
     const problem = mode === "voice" ? obstacle() : null;
     if (problem) return this.store.dispatch({ type: "failed", problem });
     if (mode === "voice") this.openPlayer();
-    this.connect(attempt, mode, recording).catch((error) => this.failed(attempt, error));
+    this.connect(attempt, mode, connect).catch((error) => this.failed(attempt, error));
   }
 
-  async connect(attempt, mode, recording) {
+  async connect(attempt, mode, connect) {
     if (mode === "voice") {
       await this.openMicrophone(attempt);
       this.dispatchFor(attempt, { type: "microphone_ready" });
     }
     if (attempt !== this.attempt) return;
-    const socket = await RealtimeSocket.open({ ...this.settings, recording }, {
-      wanted: () => attempt === this.attempt,
-      onEvent: (event) => attempt === this.attempt && this.fromServer(event),
-      onClose: (code) => {
-        attempt.closed = true;
-        this.dispatchFor(attempt, { type: "closed", code });
+    this.line = new Line({
+      settings: this.settings,
+      passes: this.passes,
+      on: {
+        event: (event) => this.fromServer(event),
+        lost: () => this.lostLine(attempt),
+        back: () => this.backOnLine(attempt),
+        trying: (tries) => this.dispatchFor(attempt, { type: "trying", tries }),
+        ended: (code) => {
+          attempt.closed = true;
+          this.dispatchFor(attempt, { type: "closed", code });
+        },
       },
     });
-    if (attempt === this.attempt) this.socket = socket;
-    else socket?.hangUp();
+    await connect(this.line);
   }
 
   failed(attempt, error) {
@@ -81,10 +97,16 @@ export class Call {
 
   async say(text) {
     const id = request.newItemId();
+    this.attempt.unsent.set(id, text);
     this.store.dispatch({ type: "typed", id, text });
+    if (this.store.state.phase !== "live") return; // it is sent when the line is there again
     await this.cutIn();
-    this.socket.send(request.message(id, text));
-    this.socket.send(request.RESPOND);
+    this.sendText(id, text);
+  }
+
+  sendText(id, text) {
+    this.line.send(request.message(id, text));
+    this.line.send(request.RESPOND);
     this.store.dispatch({ type: "asked" });
   }
 
@@ -108,7 +130,7 @@ export class Call {
   tellListening() {
     const { pushToTalk, mode } = this.store.state;
     if (!inCall(this.store.state) || mode === "text") return;
-    this.socket.send(request.listening({ pushToTalk, moreTime: this.likes.moreTime }));
+    this.line.send(request.listening({ pushToTalk, moreTime: this.likes.moreTime }));
   }
 
   async hold(on) {
@@ -117,21 +139,21 @@ export class Call {
     if (before.holding === this.store.state.holding) return;
     if (on) {
       this.heldFrames = 0;
-      this.socket.send(request.CLEAR);
+      this.line.send(request.CLEAR);
       await this.cutIn();
     } else if (this.heldFrames < SHORTEST_HOLD_FRAMES) {
-      this.socket.send(request.CLEAR);
+      this.line.send(request.CLEAR);
       this.store.dispatch({ type: "hint", hint: "too_short" });
     } else {
-      this.socket.send(request.COMMIT);
-      this.socket.send(request.RESPOND);
+      this.line.send(request.COMMIT);
+      this.line.send(request.RESPOND);
       this.store.dispatch({ type: "asked" });
     }
   }
 
   answer(token, answer) {
     this.store.dispatch({ type: "answer", token, answer });
-    this.socket.send(request.confirm(token, answer));
+    this.line.send(request.confirm(token, answer));
   }
 
   /** Must be called inside the tap when the mode is voice. */
@@ -139,7 +161,7 @@ export class Call {
     if (mode === "voice") return this.useVoice();
     this.endSentence();
     this.store.dispatch({ type: "mode", mode });
-    this.socket.send(request.answering(mode));
+    this.line.send(request.answering(mode));
     this.silence();
     this.closeMicrophone();
   }
@@ -153,7 +175,7 @@ export class Call {
       () => {
         if (attempt !== this.attempt) return;
         this.store.dispatch({ type: "mode", mode: "voice" });
-        this.socket.send(request.answering("voice"));
+        this.line.send(request.answering("voice"));
         this.tellListening();
       },
       (error) => this.dispatchFor(attempt, { type: "hint", hint: problemOf(error) }),
@@ -172,11 +194,14 @@ export class Call {
   // What the server says.
 
   fromServer(event) {
-    const replies = this.attempt.replies;
+    const { replies } = this.attempt;
     if (event.type === "response.output_audio.delta") return this.hear(event);
     if (event.type === "input_audio_buffer.speech_started") this.silence();
     this.store.dispatch(event);
     if (event.type === "session.created") this.introduce();
+    if (event.type === "frontdesk.playback") this.player?.goOn(event.item_id, event.played_ms);
+    if (event.type === "frontdesk.resume") this.upToDate();
+    if (event.type === "conversation.item.added") this.attempt.unsent.delete(event.item.id);
     if (event.type === "response.created") replies.began(event.response.id);
     if (event.type === "response.done") replies.ended(event.response.id);
     if (event.type === "response.output_item.added") replies.added(event);
@@ -188,22 +213,59 @@ export class Call {
   hear(event) {
     const { replies } = this.attempt;
     if (replies.dropped(event) || this.store.state.mode === "text") return;
-    replies.reached(event.item_id);
+    replies.reached(event.item_id, event.response_id);
     this.player.play(event.item_id, event.delta);
   }
 
   introduce() {
     const { mode, pushToTalk } = this.store.state;
-    if (mode === "text") this.socket.send(request.answering(mode));
-    else if (pushToTalk || this.likes.moreTime) this.tellListening();
+    if (mode === "text" || this.attempt.again) this.line.send(request.answering(mode));
+    if (pushToTalk || this.likes.moreTime) this.tellListening();
+  }
+
+  /** The server has told all that this page had missed: what it has missed itself is said again. */
+  upToDate() {
+    for (const [id, text] of this.attempt.unsent) this.sendText(id, text);
   }
 
   refused(error) {
     const id = request.refusedItem(error);
-    if (id) this.store.dispatch({ type: "not_sent", id });
-    else if (!HARMLESS.has(error.code)) {
+    if (id) {
+      this.attempt.unsent.delete(id);
+      this.store.dispatch({ type: "not_sent", id });
+    } else if (!HARMLESS.has(error.code)) {
       this.store.dispatch({ type: "hint", hint: error.code === "audio_too_fast" ? error.code : "server" });
     }
+  }
+
+  // A line that breaks.
+
+  /** Be silent, and know how far the reply had got: it goes on from there. */
+  lostLine(attempt) {
+    this.store.dispatch({ type: "lost" });
+    attempt.replies = new Replies();
+    attempt.cut = this.player?.interrupt() ?? Promise.resolve([]);
+  }
+
+  async backOnLine(attempt) {
+    const cut = await attempt.cut;
+    const last = cut.at(-1);
+    if (last && attempt === this.attempt) this.line.send(request.playback(last.item_id, last.played_ms));
+  }
+
+  /** The caller wants no more of a call that waits for this tab: it need not wait. */
+  giveUp(waiting) {
+    this.passes.forget();
+    if (!waiting) return;
+    const line = new Line({ settings: this.settings, passes: this.passes, on: { event() {}, ended() {}, lost() {} } });
+    line.over = true; // so that it hangs up as soon as it is there
+    line.goOn(waiting.token).catch(() => {});
+  }
+
+  /** The page goes away, perhaps to be loaded anew: its devices are given back, and the call waits for a while. */
+  leave() {
+    this.line?.leave();
+    this.store.dispatch({ type: "left" });
   }
 
   // Silence.
@@ -213,7 +275,7 @@ export class Call {
     const { replies } = this.attempt;
     const unheard = replies.drop();
     const cut = this.player ? await this.player.interrupt() : [];
-    for (const { item_id: item, played_ms: played } of cut) this.socket?.send(request.playback(item, played));
+    for (const { item_id: item, played_ms: played } of cut) this.line?.send(request.playback(item, played));
     this.store.dispatch({ type: "interrupted", items: [...cut, ...unheard] });
     return cut;
   }
@@ -223,16 +285,16 @@ export class Call {
     const { mode, playing } = this.store.state;
     const { active } = this.attempt.replies;
     if (mode === "text" || (!playing && !active)) return;
-    if (active) this.socket.send(request.cancel(active));
+    if (active) this.line.send(request.cancel(active));
     for (const { item_id: item, played_ms: played } of await this.silence()) {
-      this.socket.send(request.truncate(item, played));
+      this.line.send(request.truncate(item, played));
     }
   }
 
   endSentence() {
     const { callerSpeaking, pushToTalk } = this.store.state;
     if (!callerSpeaking || pushToTalk) return;
-    for (let frame = 0; frame < ENDING_FRAMES; frame += 1) this.socket.sendAudio(SILENT_FRAME);
+    for (let frame = 0; frame < ENDING_FRAMES; frame += 1) this.line.sendAudio(SILENT_FRAME);
   }
 
   // Devices.
@@ -249,7 +311,7 @@ export class Call {
         drained: () => {
           this.drainedTimer = setTimeout(() => this.store.dispatch({ type: "playback_ended" }), FLICKER_MS);
         },
-        progress: (item, ms) => this.socket?.send(request.playback(item, ms)),
+        progress: (item, ms) => this.line?.send(request.playback(item, ms)),
         level: (level) => this.levels.agent(level),
         underrun: () => this.ear.report?.underrun(),
       },
@@ -268,9 +330,9 @@ export class Call {
     else if (remark) this.store.dispatch({ type: "hint", hint: remark });
     if (!microphoneOpen(state)) return;
     this.heldFrames += 1;
-    if (!this.socket.sendAudio(encode(toPcm16(samples)))) this.ear.report.dropped();
+    if (!this.line.sendAudio(encode(toPcm16(samples)))) this.ear.report.dropped();
     const totals = this.ear.news();
-    if (totals) this.socket.send(request.soundReport(totals));
+    if (totals) this.line.send(request.soundReport(totals));
   }
 
   lostMicrophone() {
@@ -306,8 +368,8 @@ export class Call {
     clearTimeout(this.drainedTimer);
     this.closeMicrophone();
     this.player?.close();
-    this.socket?.hangUp();
-    this.player = this.socket = null;
+    this.line?.hangUp();
+    this.player = this.line = null;
     this.levels.agent(0);
   }
 

@@ -3,7 +3,7 @@
 // or a local one, whose name has no dot. What changes nothing returns the very same state.
 
 export const IDLE = Object.freeze({
-  phase: "idle", // idle, microphone, connecting, live, closing, ended, error
+  phase: "idle", // idle, microphone, connecting, live, reconnecting, closing, ended, error
   mode: "voice", // voice, text
   muted: false,
   pushToTalk: false,
@@ -15,14 +15,15 @@ export const IDLE = Object.freeze({
   slow: false, // and is long in coming
   tools: [], // what runs, in words for the caller
   hint: null, // a passing remark, by name
+  tries: 0, // to get a line back that was lost
   recap: null, // {token, question, lines, answer}
   emergency: null, // {line, number}; only a new call takes it away
-  call: null, // {reference, recording, demoVoice, maxCallS}
+  call: null, // {reference, recording, demoVoice, maxCallS, elapsedS}
   problem: null, // why there is no call, by name
   ended: null, // why a call is over, by name
 });
 
-const IN_CALL = ["live", "closing"];
+const IN_CALL = ["live", "reconnecting", "closing"];
 const BEFORE_CALL = ["microphone", "connecting"];
 const CLOSE_CODES = [1006, 1012, 1013, 4400, 4401, 4403, 4404, 4408, 4409, 4413, 4429, 4430, 4500];
 const QUIET = { callerSpeaking: false, responseActive: false, playing: false, waiting: false, slow: false, tools: [], hint: null, recap: null, holding: false };
@@ -30,7 +31,7 @@ const QUIET = { callerSpeaking: false, responseActive: false, playing: false, wa
 /** The one word for what the page is doing, of which everything shown and said follows. */
 export function status(state) {
   if (state.phase === "microphone") return "connecting";
-  if (!IN_CALL.includes(state.phase)) return state.phase;
+  if (!IN_CALL.includes(state.phase) || state.phase === "reconnecting") return state.phase;
   if (state.callerSpeaking || state.holding) return "listening";
   if (state.playing) return "speaking";
   if (state.tools.length > 0) return "working";
@@ -43,9 +44,9 @@ export function status(state) {
 export const inCall = (state) => IN_CALL.includes(state.phase);
 export const starting = (state) => BEFORE_CALL.includes(state.phase);
 
-/** Whether the caller's sound may leave the browser now. */
+/** Whether the caller's sound may leave the browser, or wait for its line. */
 export function microphoneOpen(state) {
-  if (state.phase !== "live" || state.mode !== "voice") return false;
+  if (!["live", "reconnecting"].includes(state.phase) || state.mode !== "voice") return false;
   return state.pushToTalk ? state.holding : !state.muted;
 }
 
@@ -75,23 +76,26 @@ const HANDLERS = {
   microphone_ready: (state) => (state.phase === "microphone" ? { phase: "connecting" } : null),
   reset: (state) => (["ended", "error"].includes(state.phase) ? { ...IDLE, pushToTalk: state.pushToTalk } : null),
   failed: (state, { problem }) =>
-    starting(state) || state.phase === "live" ? stopped("error", { problem }) : null,
+    starting(state) || ["live", "reconnecting"].includes(state.phase) ? stopped("error", { problem }) : null,
   hang_up: (state) => {
     if (starting(state)) return stopped("idle");
     return inCall(state) ? stopped("ended", { ended: state.ended ?? "caller" }) : null;
   },
   closed: (state, { code }) => {
-    if (state.phase !== "live" && state.phase !== "connecting") return null;
+    if (!["live", "reconnecting", "connecting"].includes(state.phase)) return null;
     if (code === 1000) return { phase: "closing", ended: "other", recap: null, tools: [] };
     return stopped("error", { problem: closeProblem(code) });
   },
+  lost: (state) => (state.phase === "live" ? { ...stopped("reconnecting"), waiting: state.waiting, tries: 0 } : null),
+  trying: (state, { tries }) => (state.phase === "reconnecting" ? { tries } : null),
+  left: (state) => (starting(state) || inCall(state) ? stopped("idle") : null),
   settled: (state) => (state.phase === "closing" ? stopped("ended", { ended: state.ended }) : null),
 
   mode: live((state, { mode }) => ({ mode, holding: false, callerSpeaking: false, hint: null })),
   mute: live((state, { on }) => ({ muted: on, hint: null, callerSpeaking: false })),
   push_to_talk: (state, { on }) => ({ pushToTalk: on, holding: false, callerSpeaking: false }),
   hold: live((state, { on }) => {
-    if (!state.pushToTalk || state.mode !== "voice" || state.holding === on) return null;
+    if (state.phase !== "live" || !state.pushToTalk || state.mode !== "voice" || state.holding === on) return null;
     return on ? { holding: true, hint: null, waiting: false, slow: false } : { holding: false };
   }),
   asked: live(() => ({ waiting: true, slow: false, hint: null })),
@@ -105,7 +109,10 @@ const HANDLERS = {
     state.recap?.token === token && !state.recap.answer ? { recap: { ...state.recap, answer } } : null,
   ),
 
-  "session.created": (state) => (state.phase === "connecting" ? { phase: "live", waiting: true, slow: false, hint: null } : null),
+  "session.created": (state) => {
+    if (state.phase === "reconnecting") return { phase: "live", hint: null };
+    return state.phase === "connecting" ? { phase: "live", waiting: true, slow: false, hint: null } : null;
+  },
   "input_audio_buffer.speech_started": live(() => ({
     callerSpeaking: true, playing: false, waiting: false, slow: false, hint: null,
   })),
@@ -124,6 +131,7 @@ const HANDLERS = {
   "frontdesk.call": live((state, event) => ({
     call: {
       reference: event.reference, recording: event.recording, demoVoice: event.demo_voice, maxCallS: event.max_call_s,
+      elapsedS: event.elapsed_s ?? 0,
     },
   })),
   "frontdesk.tool": live((state, event) => ({
@@ -138,7 +146,7 @@ const HANDLERS = {
   "frontdesk.ended": live((state, { reason, reference }) => ({
     phase: "closing",
     ended: reason,
-    call: state.call ?? { reference, recording: false, demoVoice: false, maxCallS: null },
+    call: state.call ?? { reference, recording: false, demoVoice: false, maxCallS: null, elapsedS: 0 },
     recap: null, tools: [], holding: false, callerSpeaking: false, waiting: false, hint: null,
   })),
 };

@@ -39,7 +39,8 @@ function added(lines, { item, previous_item_id: previous }) {
   const typed = (item.content ?? []).some((part) => part.type === "input_text");
   const known = lines[find(lines, item.id)];
   const line = { ...newLine(item.id, side), ...known };
-  if (text && !line.text) line.text = text;
+  // A page that lost its line has missed words; one that was loaded anew has none yet.
+  if (text.length > line.text.length && line.state !== "final") line.text = text;
   if (typed) line.state = "final";
   if (known?.sent) return change(lines, item.id, line); // it stays where its writer saw it
   const rest = lines.filter((one) => one.id !== item.id);
@@ -55,7 +56,9 @@ function added(lines, { item, previous_item_id: previous }) {
 function finished(lines, { item }) {
   const line = lines[find(lines, item.id)];
   if (!line || line.side !== "agent") return lines;
-  const text = textOf(item) || line.text;
+  const told = textOf(item);
+  // Of a reply that was cut off, a server to which the page came back tells only what was heard.
+  const text = told && !(line.heard !== null && told.length < line.text.length) ? told : line.text;
   // A reply that was called off before its first word leaves nothing to show.
   return text ? change(lines, item.id, { text, state: "final" }) : lines.filter((one) => one.id !== item.id);
 }
@@ -97,12 +100,10 @@ const HANDLERS = {
     upsert(lines, event.item_id, "agent", { text: event.transcript, state: "final" }),
   "response.output_text.done": (lines, event) =>
     upsert(lines, event.item_id, "agent", { text: event.text, state: "final" }),
-  "frontdesk.card": (lines, event) => [
-    ...lines,
-    { id: `card_${lines.length}`, side: "card", rows: event.lines, text: "", state: "final", heard: null },
-  ],
+  "frontdesk.card": (lines, { id = `card_${lines.length}`, lines: rows }) =>
+    find(lines, id) < 0 ? [...lines, { id, side: "card", rows, text: "", state: "final", heard: null }] : lines,
   interrupted,
   typed: (lines, { id, text }) => [...lines, newLine(id, "caller", { text, sent: true })],
-  not_sent: (lines, { id }) => change(lines, id, { state: "failed" }),
+  not_sent: (lines, { id }) => (lines[find(lines, id)]?.state === "pending" ? change(lines, id, { state: "failed" }) : lines),
   start: () => NO_LINES,
 };

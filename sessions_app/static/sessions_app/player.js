@@ -16,6 +16,8 @@ export class Player {
     this.volume = volume;
     this.sent = 0; // number of the last chunk handed to the audio thread
     this.busy = false;
+    this.heard = new Map(); // samples of each item that was cut off, as far as it had been played
+    this.skip = { item: null, samples: 0 };
     this.onTheLine = false;
     this.ready = this.load(worklet);
     this.ready.catch(() => {}); // whoever awaits `ready` hears of it; without a listener the browser complains
@@ -54,13 +56,21 @@ export class Player {
   }
 
   play(item, base64) {
-    const samples = toFloats(decode(base64));
+    const samples = this.unheard(item, toFloats(decode(base64)));
     if (samples.length === 0) return;
     this.sent += 1;
     this.node.port.postMessage({ type: "play", item, samples, number: this.sent }, [samples.buffer]);
     if (this.busy) return;
     this.busy = true;
     this.on.started();
+  }
+
+  /** The sound that comes next of the item begins at `ms` of it; what of that was heard before the line broke is left out. */
+  goOn(item, ms) {
+    const begins = ms * SAMPLES_PER_MS;
+    const played = Math.max(begins, this.heard.get(item) ?? 0);
+    this.skip = { item, samples: played - begins };
+    this.node.port.postMessage({ type: "goOn", item, played });
   }
 
   finish(item) {
@@ -98,7 +108,15 @@ export class Player {
     this.on.drained();
   }
 
+  unheard(item, samples) {
+    if (item !== this.skip.item || this.skip.samples === 0) return samples;
+    const left = samples.slice(this.skip.samples);
+    this.skip.samples -= samples.length - left.length;
+    return left;
+  }
+
   cleared({ items }) {
+    this.heard = new Map(items.map(({ item, played }) => [item, played]));
     this.cut?.(items.map(({ item, played, received }) => ({
       item_id: item, played_ms: milliseconds(played), received_ms: milliseconds(received),
     })));

@@ -1,6 +1,6 @@
 // Owns the queue of sound that is about to be heard, and the count of what was. Runs on the audio thread.
-// In: {type: "play", item, samples, number}, {type: "finish", item}, {type: "clear"}, {type: "refer", port}: each block
-// that is played is posted there too.
+// In: {type: "play", item, samples, number}, {type: "finish", item}, {type: "clear"}, {type: "goOn", item, played}: what
+// comes of the item follows so many samples of it; {type: "refer", port}: each block that is played is posted there too.
 // Out: {type: "progress"} each 200 ms and at the end of an item, "drained", "cleared", "level", and "underrun" when an
 // item goes on that had run dry.
 
@@ -45,6 +45,10 @@ class Player extends AudioWorkletProcessor {
     this.dry = null;
     this.port.postMessage({ type: "cleared", items: cut });
     this.port.postMessage({ type: "drained", number: this.last });
+  }
+
+  goOn({ item, played }) {
+    this.items.set(item, { played, received: played, finished: false, reported: played });
   }
 
   count(item) {

@@ -1,6 +1,7 @@
 // Owns the key and the socket of one call. Knows the wire's handshake, and nothing of what is said on it.
 
 const KEY_PROTOCOL = "openai-insecure-api-key.";
+const RESUME_PROTOCOL = "frontdesk-resume.";
 const KEY_TIMEOUT_MS = 15_000;
 const OPEN_TIMEOUT_MS = 15_000;
 const FULL_BYTES = 256 * 1024; // sound behind this much unsent data is stale before it arrives
@@ -41,13 +42,13 @@ async function requestKey({ keyPath, publicName, noticeSha256, recording }) {
 }
 
 /** Resolves to an open WebSocket; rejects when it fails before it opens, of which a browser tells no reason. */
-function openSocket({ socketPath, publicName }, key) {
+function openSocket({ socketPath, publicName }, pass, timeoutMs = OPEN_TIMEOUT_MS) {
   const address = new URL(socketPath, location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.search = new URLSearchParams({ model: publicName });
-  const socket = new WebSocket(address, ["realtime", "frontdesk", KEY_PROTOCOL + key]);
+  const socket = new WebSocket(address, ["realtime", "frontdesk", pass]);
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
+    const timer = setTimeout(() => socket.close(), timeoutMs);
     const failed = () => {
       clearTimeout(timer);
       reject(new NoCall("socket_failed"));
@@ -66,17 +67,21 @@ export class RealtimeSocket {
    * Ask for a key and spend it. A key may have run out or been spent on the way, so a socket that fails before it
    * opens gets one more, once. `wanted()` says whether the caller still waits; the result is null when not.
    */
-  static async open(settings, { onEvent, onClose, wanted }) {
+  static async open(settings, handlers, wanted) {
     for (let attempt = 1; ; attempt += 1) {
       const key = await requestKey(settings);
       if (!wanted()) return null;
       try {
-        const socket = await openSocket(settings, key);
-        return new RealtimeSocket(socket, { onEvent, onClose });
+        return new RealtimeSocket(await openSocket(settings, KEY_PROTOCOL + key), handlers);
       } catch (error) {
         if (attempt === 2 || !wanted()) throw error;
       }
     }
+  }
+
+  /** Come back to a call with its token. Rejects with NoCall, of which a browser tells no reason. */
+  static async resume(settings, token, handlers, timeoutMs) {
+    return new RealtimeSocket(await openSocket(settings, RESUME_PROTOCOL + token, timeoutMs), handlers);
   }
 
   constructor(socket, { onEvent, onClose }) {

@@ -20,8 +20,9 @@ export class Replies {
     if (item.type === "message" && !this.cut.has(response)) this.silent.add(item.id);
   }
 
-  reached(item) {
+  reached(item, response) {
     this.silent.delete(item);
+    if (response) this.known.add(response); // it may have begun before the line broke
   }
 
   dropped({ response_id: response }) {

@@ -39,4 +39,6 @@ export const truncate = (itemId, playedMs) => ({
 export const playback = (itemId, playedMs) => ({ type: "frontdesk.playback", item_id: itemId, played_ms: playedMs });
 /** Totals of this page: sound that it could not send, kept back as an echo, or had to wait for. */
 export const soundReport = (totals) => ({ type: "frontdesk.sound", ...totals });
+/** The token that was told last is here: the one before it may be forgotten. */
+export const HAS_TOKEN = { type: "frontdesk.resume" };
 export const confirm = (token, answer) => ({ type: "frontdesk.confirm", token, answer });

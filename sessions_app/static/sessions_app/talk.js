@@ -7,6 +7,7 @@ import { byId, fill, jsonOf } from "./dom.js";
 import { browserOf } from "./microphone_help.js";
 import { watchTime } from "./pacing.js";
 import { MicrophoneMenu } from "./microphone_menu.js";
+import { Passes, tabStorage } from "./passes.js";
 import * as memory from "./preferences.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
@@ -36,9 +37,11 @@ const menu = new MicrophoneMenu({
   },
   onDevices: () => call.ear.devicesChanged(),
 });
+const passes = new Passes({ storage: tabStorage(), publicName: settings.publicName });
 const call = new Call({
   settings,
   store,
+  passes,
   levels: { caller: level("meter"), agent: level("orb") },
   likes: {
     volume: preferences.volume / 100,
@@ -82,6 +85,15 @@ press("start-text", () => start("text"));
 press("problem-retry", () => start(store.state.mode));
 press("problem-type", () => start("text"));
 press("again", () => store.dispatch({ type: "reset" }));
+press("continue-call", () => {
+  const waiting = passes.offer();
+  if (waiting) call.goOn(waiting);
+});
+press("continue-not", () => {
+  call.giveUp(passes.offer());
+  offerToContinue();
+  byId("welcome-title").focus();
+});
 press("mute", () => call.mute(!store.state.muted));
 press("end", () => call.hangUp());
 press("switch-mode", () => call.setMode(store.state.mode === "voice" ? "text" : "voice"));
@@ -97,7 +109,7 @@ const message = byId("message");
 byId("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = message.value.trim();
-  if (!text || store.state.phase !== "live") return;
+  if (!text || !["live", "reconnecting"].includes(store.state.phase)) return;
   message.value = "";
   call.say(text);
 });
@@ -172,13 +184,29 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("beforeunload", (event) => {
   if (inCall(store.state) || starting(store.state)) event.preventDefault();
 });
-window.addEventListener("pagehide", () => call.hangUp());
+window.addEventListener("pagehide", () => call.leave());
+window.addEventListener("pageshow", (event) => event.persisted && offerToContinue());
+
+// A call that this tab was in before it was loaded anew.
+let offered = null;
+function offerToContinue() {
+  clearTimeout(offered);
+  const waiting = passes.offer();
+  byId("continue").hidden = !waiting;
+  if (waiting) offered = setTimeout(offerToContinue, waiting.leftMs);
+}
+offerToContinue();
+store.watch(({ state }, { state: before }) => {
+  if (state.mode !== before.mode) passes.mode = state.mode;
+  if (state.phase === "idle" && before.phase !== "idle") offerToContinue();
+});
+setInterval(() => store.state.phase === "live" && passes.touch(), 5_000);
 
 // The last minutes.
 let endsAt = null;
 store.watch(({ state }, { state: before }) => {
   if (state.call === before.call) return;
-  endsAt = state.call?.maxCallS ? performance.now() + state.call.maxCallS * 1000 : null;
+  endsAt = state.call?.maxCallS ? performance.now() + (state.call.maxCallS - state.call.elapsedS) * 1000 : null;
   showTimeLeft();
 });
 function showTimeLeft() {

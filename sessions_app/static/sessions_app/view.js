@@ -45,7 +45,9 @@ export class View {
     setText(hold.lastElementChild, this.texts.button[state.holding ? "holding" : "hold"]);
     setText(byId("switch-mode").lastElementChild, this.texts.button[voice ? "to_text" : "to_voice"]);
     byId("meter").hidden = !voice;
-    for (const id of ["mute", "hold", "switch-mode", "message", "send"]) byId(id).disabled = !live;
+    const there = live || state.phase === "reconnecting"; // who has lost the line may mute, and type what is sent later
+    for (const id of ["hold", "switch-mode"]) byId(id).disabled = !live;
+    for (const id of ["mute", "message", "send"]) byId(id).disabled = !there;
     byId("demo-voice").hidden = !state.call?.demoVoice;
     byId("kept").hidden = !voice || !state.call?.recording;
   }
@@ -107,6 +109,7 @@ export class View {
 
   moveFocus(state, before) {
     if (starting(before) && starting(state)) return;
+    if (before.phase === "reconnecting" && state.phase === "live") return; // whoever was typing types on
     if (state.phase === "live") byId(state.mode === "text" ? "message" : "status").focus();
     else if (starting(state)) byId("status").focus();
     else if (state.phase === "error") byId("problem-title").focus();

@@ -1,9 +1,11 @@
 // Owns which sentence goes with which state. Pure.
 import { inCall, status } from "./call_state.js";
+import { fill } from "./dom.js";
 
 export function statusText(state, texts) {
   const now = status(state);
   if (state.phase === "microphone") return texts.status.microphone;
+  if (now === "reconnecting" && state.tries > 1) return fill(texts.misc.trying, { tries: state.tries });
   if (now === "working") return `${state.tools.at(-1)}…`;
   if (now === "speaking" && state.mode === "text") return texts.status.speaking_text;
   if (now === "listening" && state.mode === "text") return texts.status.listening_text;
@@ -13,6 +15,7 @@ export function statusText(state, texts) {
 
 export function hintText(state, texts) {
   if (state.phase === "closing") return texts.hint.closing;
+  if (state.phase === "reconnecting") return texts.hint.reconnecting;
   if (state.hint) return texts.hint[state.hint] ?? texts.problem[state.hint]?.title ?? "";
   if (!inCall(state) || state.mode === "text") return "";
   const now = status(state);
