@@ -1,8 +1,8 @@
 """Sound in which nobody said anything: a radio, a door. It is not answered, and runs no tool. Pure.
 
 The service answers whatever it took for speech. When the transcript of a turn comes back without a word, the answer
-to it is cancelled while nothing of it has been heard. The second such turn in a row is answered, once, since it may
-be a caller who is hard to hear; after that only words are.
+to it is cancelled. Since it may be a caller who is hard to hear, one answer to many such turns in a row is heard: the
+one that had begun to sound before the transcript came, or else, at the second turn, a fixed line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,22 @@ def no_words(state: CallState, item_id: str, at: int) -> list[Effect]:
         return []
     if item_id in state.monologue.parts:
         return []
-    state.chatter.in_a_row += 1
-    if state.chatter.in_a_row == ASKED_AGAIN_AT:
-        return []
-    state.chatter.unsaid = item_id
     response_id = state.responses.active_id
-    if response_id is None or state.responses.purpose is not Purpose.AUTOMATIC or _is_heard(state, response_id):
+    if response_id is not None and state.responses.purpose is not Purpose.AUTOMATIC:
         return []
-    state.chatter.response_id = response_id
-    return [*state.note_own("chatter.ignored", at, item_id=item_id), *turns.stop_reply(state, at)]
+    chatter = state.chatter
+    chatter.in_a_row, chatter.unsaid = chatter.in_a_row + 1, item_id
+    effects = state.note_own("chatter.ignored", at, item_id=item_id)
+    if response_id is not None:
+        chatter.response_id = response_id
+        if _is_heard(state, response_id) and not chatter.asked:
+            chatter.asked = True
+            return effects
+        effects += turns.stop_reply(state, at)
+    if chatter.in_a_row >= ASKED_AGAIN_AT and not chatter.asked:
+        chatter.asked = True
+        effects += turns.say_line(state, "say_again", at, known_to_model=True)
+    return effects
 
 
 def is_answer(state: CallState, response_id: str, purpose: Purpose) -> bool:

@@ -68,6 +68,7 @@ class Chatter:
     """What is known of turns in which nobody said anything."""
 
     in_a_row: int = 0
+    asked: bool = False  # the caller was asked to say it again
     unsaid: str = ""  # the newest such item, which is not answered
     response_id: str = ""  # the newest answer to one, which is not heard
 
@@ -166,7 +167,12 @@ class CallState:
         effects: list[Effect] = []
         for effect in sent:
             self.told.note(effect.event)
-            effects += [effect, *self.tally.note("to_caller", effect.event["type"], at, _ids(effect.event))]
+            effects.append(effect)
+            kind = effect.event["type"]
+            if self.tally.counts_only(kind):
+                self.tally.count("to_caller", kind)
+            else:
+                effects += self.tally.note("to_caller", kind, at, _ids(effect.event))
         return effects
 
     def tell_own(self, event: dict[str, Any], at: int) -> list[Effect]:

@@ -14,6 +14,7 @@ from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, SESSION, Scene
 
 COMMIT = "input_audio_buffer.commit"
+GREETING = "item_greeting"
 AUDIO: Any = SESSION["audio"]
 SERVER = AUDIO["input"]["turn_detection"]
 
@@ -323,14 +324,18 @@ def test_sound_without_words_is_not_answered_and_runs_no_tool(transcript_first: 
     assert scene.outputs() == {}
 
 
-def test_only_the_second_of_many_sounds_without_words_is_answered() -> None:
-    scene = Scene().live()
+def test_many_sounds_without_words_are_asked_about_once_and_never_answered() -> None:
+    scene = Scene(clips={"say_again": bytes(400 * MS)}).live()
 
     for number in range(1, 6):
-        noise(scene, f"item_{number}", transcript_first=True)
+        noise(scene, f"item_{number}", transcript_first=number % 2 == 0)
 
-    cancelled = [event["response_id"] for event in scene.to_model("response.cancel")]
-    assert cancelled == ["resp_item_1", "resp_item_3", "resp_item_4", "resp_item_5"]
+    lines = [e["transcript"] for e in scene.told("response.output_audio_transcript.done") if e["item_id"] != GREETING]
+    assert [event["response_id"] for event in scene.to_model("response.cancel")] == [
+        f"resp_item_{number}" for number in range(1, 6)
+    ]
+    assert lines == ["Sorry, I lost you for a moment. Could you say that again?"]
+    assert scene.runs(commit=False) == []
 
 
 def test_words_begin_the_count_anew_and_are_answered() -> None:
@@ -347,17 +352,20 @@ def test_words_begin_the_count_anew_and_are_answered() -> None:
     assert any(event["response_id"] == "resp_2" for event in scene.told("response.output_audio.delta"))
 
 
-def test_an_answer_that_is_being_heard_is_not_taken_back() -> None:
-    scene = Scene().live()
-    scene.speech("item_1", None)
-    scene.model("response.created", response={"id": "resp_1", "status": "in_progress", "metadata": None})
-    item = {"id": "item_2", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
-    scene.model("conversation.item.added", item=item)
-    scene.sound("resp_1", "item_2", 400)
+def test_an_answer_that_is_being_heard_is_taken_back_the_second_time() -> None:
+    scene = Scene(clips={"say_again": bytes(400 * MS)}).live()
 
-    scene.transcribed("item_1", "")
+    for n in (1, 2, 3):
+        scene.speech(f"item_{n}", None)
+        scene.model("response.created", response={"id": f"resp_{n}", "status": "in_progress", "metadata": None})
+        item = {"id": f"reply_{n}", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        scene.model("conversation.item.added", item=item)
+        scene.sound(f"resp_{n}", f"reply_{n}", 400)
+        scene.transcribed(f"item_{n}", "")
+        scene.model("response.done", response={"id": f"resp_{n}", "status": "completed", "output": []})
 
-    assert scene.to_model("response.cancel") == []
+    assert [event["response_id"] for event in scene.to_model("response.cancel")] == ["resp_2", "resp_3"]
+    assert [e["transcript"] for e in scene.told("response.output_audio_transcript.done")][1:] == []
 
 
 def test_with_the_button_each_press_is_answered() -> None:
