@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +39,13 @@ from tests.servers import (
     eventually,
     in_thread,
     live_agent,
+    new_key,
     running_server,
 )
 from tests.sessions_app.standin.recording import Json, RecordingClient
 
 EXIT_S = 15.0
+ROOM = ("max_concurrent_calls", "max_calls_per_address", "max_calls_per_network")
 CLOSED = {"uvicorn": {1012: 1012, 1013: 1013}, "daphne": {1012: 4012, 1013: 4013}}  # Daphne cannot spell these
 
 Start = Callable[..., Server]
@@ -124,24 +129,45 @@ async def test_r24_drain_refuses_new_calls_lets_live_ones_end_and_leaves_with_0(
     assert await in_thread(lambda: states(agent)) == [("ended", "caller")]
 
 
-async def test_r24_calls_that_do_not_end_are_ended_at_the_limit(start: Start):
-    server = start(DRAIN_SECONDS="1")
-    agent = await in_thread(lambda: live_agent(make_clinic(max_concurrent_calls=5, max_calls_per_address=5)))
+@pytest.mark.parametrize(
+    ("callers", "limit_s"), [(5, 1), pytest.param(50, 10, marks=[pytest.mark.soak, pytest.mark.timeout(300)])]
+)
+async def test_r24_calls_that_do_not_end_are_ended_at_the_limit(start: Start, callers: int, limit_s: int):
+    server = start(DRAIN_SECONDS=str(limit_s))
+    agent = await in_thread(lambda: live_agent(make_clinic(**{name: callers for name in ROOM})))
 
-    async with server.upstream():
-        calls = [server.call(agent) for _ in range(5)]
-        callers = [await call.__aenter__() for call in calls]
-        for caller in callers:
-            await caller.until("response.done")
+    async with server.upstream(), contextlib.AsyncExitStack() as stack:
+        calls = []
+        for _ in range(callers):
+            calls.append(await stack.enter_async_context(server.call(agent)))
+            await calls[-1].until("response.done")
+            await calls[-1].send("input_audio_buffer.append", audio=base64.b64encode(bytes(4800)).decode())
         server.process.terminate()
-        ends = await asyncio.gather(*(closed(caller) for caller in callers))
+        began = time.monotonic()
+        ends = await asyncio.gather(*(closed(caller) for caller in calls))
         code = await exit_code(server)
-        for call in calls:
-            await call.__aexit__(None, None, None)
+        took = time.monotonic() - began
 
-    assert {end[1] for end in ends} == {CLOSED[server.kind][1012]}
+    assert [end[1] for end in ends] == [CLOSED[server.kind][1012]] * callers
     assert code == 0
+    assert took < limit_s + EXIT_S
     assert set(await in_thread(lambda: states(agent))) == {("ended", "interrupted")}
+
+
+async def test_r24_each_call_hears_a_goodbye_before_the_limit(start: Start):
+    server = start(DRAIN_SECONDS="25")
+    agent = await in_thread(lambda: live_agent(goodbye="Thank you for calling."))
+
+    async with server.upstream(), server.call(agent) as caller:
+        await caller.until("response.done")
+        server.process.terminate()
+        events, close_code = await closed(caller)
+        code = await exit_code(server)
+
+    words = [event["transcript"] for event in events if event["type"] == "response.output_audio_transcript.done"]
+    assert "Thank you for calling." in words[-1]
+    assert (close_code, code) == (CLOSED[server.kind][1012], 0)
+    assert await in_thread(lambda: states(agent)) == [("ended", "interrupted")]
 
 
 async def test_r24_second_signal_ends_the_calls_at_once(start: Start):
@@ -353,37 +379,38 @@ async def test_message_that_is_somewhat_too_large_is_answered_and_a_huge_one_end
     assert (told, code) == ("message_too_large", {"uvicorn": 1009, "daphne": 1006}[server.kind])
 
 
-async def test_r34_of_many_starts_at_once_the_most_are_told_when_to_come_back(server: Server):
-    agent = await in_thread(lambda: live_agent(make_clinic(max_starts_per_hour=1000)))
-    before = await asyncio.to_thread(server.figure, "frontdesk_calls_started_total")
+async def test_r34_of_many_starts_at_once_the_most_are_told_when_to_come_back_with_the_same_key(server: Server):
+    agent = await in_thread(lambda: live_agent(make_clinic(**{name: 100 for name in ROOM})))
+    keys = await in_thread(lambda: [new_key(agent) for _ in range(45)])
+    begun = await asyncio.to_thread(server.figure, "frontdesk_calls_started_total")
 
-    async def start_one() -> tuple[Json, int]:
-        async with server.call(agent, origin="", key="ek_no_such_key") as caller:
-            events, code = await closed(caller)
-            return events[0]["error"], code
+    async def start_one(key: str) -> Json:
+        async with server.call(agent, key=key) as caller:
+            return await caller.next()
 
-    starts = await asyncio.gather(*(start_one() for _ in range(60)), return_exceptions=True)
-    refused = [one for one in starts if isinstance(one, tuple)]
+    async with server.upstream():
+        first = await asyncio.gather(*(start_one(key) for key in keys))
+        refused = [(key, event) for key, event in zip(keys, first, strict=True) if event["type"] == "error"]
+        async with asyncio.timeout(EXIT_S):
+            while (again := await start_one(refused[0][0]))["type"] == "error":
+                pass
+        begun = await asyncio.to_thread(server.figure, "frontdesk_calls_started_total") - begun
+        await eventually(lambda: server.figure("frontdesk_calls_live"), lambda live: live == 0)
 
-    # What has no good key uses up no start: those that were let through were turned away in the handshake.
-    assert len(refused) < 60
-    assert {(error["code"], code) for error, code in refused} <= {("busy", CLOSED[server.kind][1013])}
-    assert await asyncio.to_thread(server.figure, "frontdesk_calls_started_total") == before
+    assert {event["type"] for event in first} == {"session.created", "error"}
+    assert {event["error"]["code"] for _, event in refused} == {"busy"}
+    assert all(1000 <= event["error"]["retry_after_ms"] <= 4000 for _, event in refused)
+    assert again["type"] == "session.created"
+    assert begun == len(keys) - len(refused) + 1
 
 
-async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Server):
+@pytest.mark.parametrize("times", [50, pytest.param(1250, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Server, times: int):
     agent = await in_thread(lambda: live_agent(make_clinic(max_starts_per_hour=10_000)))
 
-    async def resting() -> tuple[float, float]:
-        """Return the open files and the tasks, once no socket is left."""
-
-        def figures() -> tuple[float, ...]:
-            return tuple(
-                server.figure(name) for name in ("frontdesk_sockets_open", "process_open_fds", "frontdesk_tasks")
-            )
-
-        _, files, tasks = await eventually(figures, lambda found: found[0] == 0)
-        return files, tasks
+    def resting() -> tuple[float, ...]:
+        names = ("frontdesk_sockets_open", "process_open_fds", "frontdesk_tasks")
+        return tuple(server.figure(name) for name in names)
 
     async def come_and_go(times: int) -> None:
         for _ in range(times):
@@ -395,13 +422,13 @@ async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Ser
             )
             await reader.readline()
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     await come_and_go(20)
-    before = await resting()
-    await asyncio.gather(*(come_and_go(50) for _ in range(4)))
-    after = await eventually(lambda: asyncio.run(resting()), lambda found: found <= before)
-
-    assert after <= before
+    before = await eventually(resting, lambda found: found[0] == 0)
+    await asyncio.gather(*(come_and_go(times) for _ in range(4)))
+    await eventually(resting, lambda found: all(now <= then for now, then in zip(found, before, strict=True)))
 
 
 # What a server may not do by itself.
@@ -454,3 +481,5 @@ async def _talk(port: int, text: str) -> bytes:
         return b""
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
