@@ -7,7 +7,7 @@ import time
 from collections import deque
 from uuid import UUID
 
-from sessions_app.effects import Fact, ItemSaved
+from sessions_app.effects import CallEnded, Fact, ItemSaved
 from sessions_app.journal_format import Entry
 
 FACT_BYTES = 1000  # about what a fact takes in memory, without an item's text
@@ -33,13 +33,14 @@ class FactQueue:
         """Half of the room is taken."""
         return self._facts * 2 > self._max_facts or self._bytes * 2 > self._max_bytes
 
-    def put(self, session_id: UUID, fact: Fact) -> None:
-        """Take a fact, or count it as dropped when there is no room."""
+    def put(self, session_id: UUID, fact: Fact) -> bool:
+        """Take a fact; False, and it counts as dropped, when there is no room. A call's last fact always has some."""
         size = _size(fact)
         with self._changed:
-            if self._facts >= self._max_facts or self._bytes + size > self._max_bytes:
+            full = self._facts >= self._max_facts or self._bytes + size > self._max_bytes
+            if full and not isinstance(fact, CallEnded):
                 self.dropped += 1
-                return
+                return False
             # The wall clock's microseconds, but never back: later facts of one process have higher revisions, and
             # so have those of the process that goes on with a call.
             self._revision = max(self._revision + 1, time.time_ns() // 1000)
@@ -47,6 +48,7 @@ class FactQueue:
             self._facts, self._bytes = self._facts + 1, self._bytes + size
             if len(self._waiting) >= self._wanted:
                 self._changed.notify()
+            return True
 
     def mark(self) -> threading.Event:
         """Return what is to be set once all that was put before is safe."""

@@ -76,9 +76,9 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def put(self, session_id: UUID, fact: Fact) -> None:
-        """Take a fact. Never waits: what finds no room in memory is counted as dropped."""
-        self._queue.put(session_id, fact)
+    def put(self, session_id: UUID, fact: Fact) -> bool:
+        """Take a fact. Never waits: False when it found no room in memory, and is counted as dropped."""
+        return self._queue.put(session_id, fact)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that was taken before will survive the process. Blocks: not for the event loop."""

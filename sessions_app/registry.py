@@ -20,6 +20,7 @@ from sessions_app import metrics
 from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge, Connect
 from sessions_app.draining import Drain
+from sessions_app.effects import Fact
 from sessions_app.gate import Gate
 from sessions_app.ledger import Account, Ledger, settle_leftovers
 from sessions_app.models import CallSession, Place
@@ -64,7 +65,7 @@ class CallRegistry:
         call_id = opening.context.call_id
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
-        facts = metrics.CountedFacts(self._recorder.put)
+        facts = metrics.CountedFacts(self._put)
         account = self._ledger.account(call_id)
         bridge = Bridge(opening, connect=connect, recorder=facts, gateway=self._gateway, account=account, spool=spool)
         self._bridges[call_id] = bridge
@@ -91,6 +92,11 @@ class CallRegistry:
                 await account.close()
             finally:  # only now: a process that ends waits until the place is free
                 del self._calls[call_id]
+
+    def _put(self, call_id: UUID, fact: Fact) -> None:
+        """Hand a fact on. A call whose record finds no room says goodbye: nobody could know what it did."""
+        if not self._recorder.put(call_id, fact) and call_id in self._bridges:
+            asyncio.get_running_loop().call_soon(self._bridges[call_id].wrap_up)
 
     def _keep_beating(self) -> None:
         if self._heart is None or self._heart.done():

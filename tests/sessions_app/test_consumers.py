@@ -219,3 +219,19 @@ async def test_fault_of_ours_ends_the_call_and_says_so(agent: Agent, monkeypatch
     call = await ended()
 
     assert (call.end_reason, call.outcome, code) == ("internal", "failed", 4011)  # 1011, as such servers spell it
+
+
+async def test_call_whose_record_finds_no_room_says_goodbye_and_its_end_is_stored(agent: Agent):
+    """R31: neither the database nor the journal takes anything, and memory is full."""
+    key = await sync_to_async(key_for)(agent)
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        registry().recorder._queue._max_facts = 0  # in place of 50,000 facts
+        await caller.text("When are you open?")
+        code = await caller.closed()
+    call = await ended()
+
+    assert code % 3000 == 1012
+    assert (call.state, call.end_reason) == ("ended", "interrupted")
+    assert registry().recorder.dropped > 0
