@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 import h11
 import uvicorn
-from daphne.server import Server as Daphne
-from daphne.server import twisted_loop
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -48,7 +46,7 @@ class Lifetime(Protocol):
     def hurry(self) -> None: ...
 
 
-class _Signals:
+class Signals:
     """SIGTERM and SIGINT: the first begins the drain, each next one hurries it; then `stop` is called."""
 
     def __init__(self, lifetime: Lifetime, stop: Callable[[], None]) -> None:
@@ -128,7 +126,7 @@ def serve_uvicorn(application: Application, listener: socket.socket, lifetime: L
 class _DrainingUvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, lifetime: Lifetime) -> None:
         super().__init__(config)
-        self._signals = _Signals(lifetime, self._stop)
+        self._signals = Signals(lifetime, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
@@ -169,60 +167,6 @@ class BoundedHttp(H11Protocol):
             self._patience = None
 
 
-class _Room:
-    """Whether a socket has room for more, as Twisted tells a producer (IPushProducer)."""
-
-    def __init__(self) -> None:
-        self.free = asyncio.Event()
-        self.free.set()
-
-    def pauseProducing(self) -> None:
-        self.free.clear()
-
-    def resumeProducing(self) -> None:
-        self.free.set()
-
-    def stopProducing(self) -> None:
-        self.free.set()
-
-
-class _PacedDaphne(Daphne):  # type: ignore[misc]  # it has no types
-    """Daphne's `send` never waits, so that a caller who stops reading fills our memory. This one waits as uvicorn does.
-
-    It pings only callers who say nothing: one who speaks and does not read was there for good.
-    """
-
-    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
-        if message["type"] == "websocket.accept":
-            protocol.room = _Room()
-            protocol.unregisterProducer()  # that of HTTP
-            protocol.registerProducer(protocol.room, True)
-        elif message["type"] == "websocket.send":
-            await protocol.room.free.wait()
-
-
-def serve_daphne(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
-    """Serve until the drain is over."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    server = _PacedDaphne(
-        application,
-        endpoints=[f"fd:fileno={listener.detach()}"],  # Twisted closes it
-        signal_handlers=False,
-        http_timeout=60,
-        ping_interval=PING_EVERY_S,
-        ping_timeout=PING_TIMEOUT_S,
-        websocket_max_message_size=MAX_MESSAGE_BYTES,
-        websocket_max_frame_size=MAX_MESSAGE_BYTES,
-        verbosity=0,
-        server_name="",
-    )
-    # The loop runs only within `run`, and Daphne has no place to hook in.
-    twisted_loop.call_soon(_Signals(lifetime, server.stop).install)
-    server.run()
-
-
-SERVERS: dict[str, Callable[[Application, socket.socket, Lifetime], None]] = {
-    "uvicorn": serve_uvicorn,
-    "daphne": serve_daphne,
-}
+# By name: a process of one kind does without the other's modules, and Daphne's take 20 MiB.
+SERVERS = {"uvicorn": "config.serving.serve_uvicorn", "daphne": "config.serving_daphne.serve_daphne"}
+Serve = Callable[[Application, socket.socket, Lifetime], None]

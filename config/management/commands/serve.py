@@ -22,9 +22,10 @@ from typing import Any, NoReturn
 from channels.routing import get_default_application
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.utils.module_loading import import_string
 
 from config import process_lock, static_files
-from config.serving import SERVERS
+from config.serving import SERVERS, Serve
 from sessions_app.registry import close_registry, registry
 
 HOST, PORT = "127.0.0.1", 8000
@@ -64,7 +65,8 @@ class Command(BaseCommand):
         gc.freeze()
         with lock:
             logger.info("Serving", extra={"server": options["server"], "url": _address(listener)})
-            SERVERS[options["server"]](application, listener, Lifetime())
+            serve: Serve = import_string(SERVERS[options["server"]])
+            serve(application, listener, Lifetime())
             _end()
 
 
