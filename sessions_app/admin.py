@@ -12,7 +12,8 @@ from django.utils.translation import ngettext
 
 from agents_app.admin.reach import reach_of
 from agents_app.admin.scoping import ClinicScopedAdmin, PlatformAdmin, ReadOnly, ScopedInline, ScopedRelatedFilter
-from sessions_app.models import CallSession, CallView, Item, Price, ToolCall
+from sessions_app.ledger import cap_of
+from sessions_app.models import CallSession, CallView, Item, LedgerPeriod, Price, ToolCall
 from sessions_app.models.calls import CallSessionQuerySet
 
 
@@ -89,6 +90,33 @@ class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
     @admin.display(description=_("cost, US dollars"))
     def cost(self, call: CallSession) -> str:
         return "" if call.cost_microusd is None else f"{call.cost_microusd / 1_000_000:.4f}"
+
+
+@admin.register(LedgerPeriod)
+class LedgerPeriodAdmin(ReadOnly, ClinicScopedAdmin):
+    """What the calls of a clinic cost, by day and month. The sums of the installation are its administrator's."""
+
+    list_display = ("period", "clinic", "kind", "spent", "reserved", "cap")
+    list_filter = (("clinic", ScopedRelatedFilter), "kind")
+    list_select_related = ("clinic",)
+    fields = readonly_fields = ("clinic", "kind", "begins", "spent", "reserved", "cap", "warned_at", "refused_at")
+
+    @admin.display(description=_("begins"), ordering="begins")
+    def period(self, period: LedgerPeriod) -> str:
+        return f"{period.begins:%Y-%m-%d}"
+
+    @admin.display(description=_("spent, US dollars"))
+    def spent(self, period: LedgerPeriod) -> str:
+        return f"{period.spent_microusd / 1_000_000:.2f}"
+
+    @admin.display(description=_("kept back for calls under way"))
+    def reserved(self, period: LedgerPeriod) -> str:
+        return f"{period.reserved_microusd / 1_000_000:.2f}"
+
+    @admin.display(description=_("at most"))
+    def cap(self, period: LedgerPeriod) -> str:
+        cap = cap_of(period.clinic, period.kind)
+        return "" if cap is None else f"{cap / 1_000_000:.2f}"
 
 
 @admin.register(Price)

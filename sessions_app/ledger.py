@@ -72,7 +72,18 @@ def estimate(rates: Rates, transcription: Rates | None) -> int:
 
 def capped(clinic: Clinic) -> bool:
     """Whether anything bounds what the clinic's calls may cost."""
-    return any(_caps(clinic).values())
+    return any(cap_of(whose, kind) is not None for whose in (clinic, None) for kind in LedgerPeriod.Kind)
+
+
+def cap_of(clinic: Clinic | None, kind: str) -> int | None:
+    """Return what a period of a clinic, or without one of the installation, may cost: millionths of a US dollar."""
+    day, month = (
+        (settings.DAILY_CAP_USD, settings.MONTHLY_CAP_USD)
+        if clinic is None
+        else (clinic.daily_cap_usd, clinic.monthly_cap_usd)
+    )
+    dollars: Decimal | None = day if kind == LedgerPeriod.Kind.DAY else month
+    return None if dollars is None else int(dollars * 1_000_000)
 
 
 def reserve(clinic: Clinic, call_id: UUID, estimate_microusd: int) -> bool:
@@ -164,24 +175,9 @@ def _change(periods: Sequence[LedgerPeriod], *, spent: int, reserved: int) -> No
         period.reserved_microusd += reserved
 
 
-def _caps(clinic: Clinic) -> dict[tuple[bool, str], int | None]:
-    """Return each cap, in millionths of a US dollar, by whether it is the clinic's own and by its period."""
-    return {
-        (True, "day"): _microusd(clinic.daily_cap_usd),
-        (True, "month"): _microusd(clinic.monthly_cap_usd),
-        (False, "day"): _microusd(settings.DAILY_CAP_USD),
-        (False, "month"): _microusd(settings.MONTHLY_CAP_USD),
-    }
-
-
-def _microusd(dollars: Decimal | None) -> int | None:
-    return None if dollars is None else int(dollars * 1_000_000)
-
-
 def _bounded(periods: Sequence[LedgerPeriod], clinic: Clinic) -> list[tuple[LedgerPeriod, int]]:
     """Return the periods that have a cap, each with it."""
-    caps = _caps(clinic)
-    found = [(period, caps[period.clinic_id is not None, period.kind]) for period in periods]
+    found = [(period, cap_of(clinic if period.clinic_id else None, period.kind)) for period in periods]
     return [(period, cap) for period, cap in found if cap is not None]
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--disable-background-networking", "--disable-sync", "--no-first-run", "--disable-gpu"]
-READ_ONLY = {"Appointment", "CallSession"}
+READ_ONLY = {"Appointment", "CallSession", "LedgerPeriod"}
 NEVER_ADDED = READ_ONLY | {"Task"}
 
 

@@ -40,7 +40,7 @@ from agents_app.practice.models import (
     VisitType,
 )
 from agents_app.publishing import publish
-from sessions_app.models import CallSession, CallView, Item, Price, ToolCall
+from sessions_app.models import CallSession, CallView, Item, LedgerPeriod, Price, ToolCall
 from tests.make import make_agent, make_clinic, make_user
 
 pytestmark = pytest.mark.django_db
@@ -104,6 +104,7 @@ def populate(clinic: Clinic, mark: str) -> dict[type[Model], Model]:
         Closure: closure,
         Task: Task.objects.create(clinic=clinic, kind="message", text=mark, caller_name=mark, patient=patient),
         CallSession: call,
+        LedgerPeriod: LedgerPeriod.objects.create(clinic=clinic, kind="day", begins=STARTS.date()),
     }  # fmt: skip
 
 
@@ -289,7 +290,9 @@ def test_platform_administrator_sets_clinics_up_and_reads_no_patient_data(
 ):
     opened = {model: platform.get(address(mine[model], "change")).status_code for model in SCOPED}
 
-    assert {model for model, status in opened.items() if status == 200} == {Clinic, Agent, ApiToken, Membership}
+    assert {model for model, status in opened.items() if status == 200} == {
+        Clinic, Agent, ApiToken, Membership, LedgerPeriod,
+    }  # fmt: skip
     assert {status for status in opened.values() if status != 200} == {404}
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -418,3 +420,28 @@ def test_a_days_sum_is_seen_by_its_clinic_alone():
     seen = LedgerPeriod.objects.visible_to(make_user(mine))
 
     assert {row.clinic_id for row in seen} == {mine.pk}
+
+
+@pytest.mark.django_db
+def test_manager_reads_what_its_clinics_calls_cost_and_the_administrator_what_all_do(client):
+    mine, other = make_clinic(name="Clinic Mine", daily_cap_usd=Decimal("1.00")), make_clinic(name="Clinic Foreign")
+    settle(begun(mine), 12 * CENT)
+    begun(other)
+    address = reverse("admin:sessions_app_ledgerperiod_changelist")
+
+    def rows(user: User) -> list[tuple[str, int]]:
+        client.force_login(user)
+        page = client.get(address)
+        assert page.status_code == 200
+        return sorted((row.kind, row.clinic_id or 0) for row in page.context["cl"].result_list)
+
+    kinds = ("day", "month")
+    assert rows(make_user(mine)) == [(kind, mine.pk) for kind in kinds]
+    assert "0.12" in client.get(address).content.decode()
+    assert rows(make_user(is_superuser=True)) == sorted((kind, pk) for kind in kinds for pk in (0, mine.pk, other.pk))
+    whole = LedgerPeriod.objects.get(clinic=None, kind="day")
+    assert client.get(reverse("admin:sessions_app_ledgerperiod_change", args=(whole.pk,))).status_code == 200
+    client.force_login(make_user(mine))
+    assert client.get(reverse("admin:sessions_app_ledgerperiod_change", args=(whole.pk,))).status_code == 404
+    client.force_login(make_user(mine, role="reviewer"))
+    assert client.get(address).status_code == 403
