@@ -19,6 +19,7 @@ from sessions_app import metrics, resuming
 from sessions_app.call import Call
 from sessions_app.call.budget import Standing
 from sessions_app.dialect import said
+from sessions_app.dialect.heard import spelled
 from sessions_app.effects import (
     AudioToModel,
     CallEnded,
@@ -38,7 +39,7 @@ from sessions_app.effects import (
     ToCaller,
     ToModel,
 )
-from sessions_app.events import Malformed, encode_audio, parse
+from sessions_app.events import AudioDelta, Malformed, encode_audio, parse
 from sessions_app.ledger import Account
 from sessions_app.leg import Leg
 from sessions_app.opening import Opening
@@ -59,6 +60,7 @@ class Facts(Protocol):
 
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
+LOOK_AFTER_SOUND_S = 0.25  # how late, at most, a time is noticed that a frame of sound has set
 MAX_SOUND_WAIT_S = 2.0  # for an upstream that is too slow: later than this nobody would be answered in time
 
 
@@ -78,7 +80,8 @@ class Bridge:
         self._opening = opening
         self._connect, self._recorder, self._gateway, self._spool = connect, recorder, gateway, spool
         self._account = account
-        self._started = time.monotonic()
+        self._started = self._now = time.monotonic()
+        self._sample_bytes = opening.brief.audio.sample_bytes
         self._call = Call(opening.brief, started=self._started)
         self._caller: Leg | None = None
         self._token, self._epoch = "", 1  # the caller's way back, and how often it has come
@@ -131,12 +134,12 @@ class Bridge:
             self._take(lambda now: self._call.too_fast(now=now))
             return
         try:
-            event = said.parse_caller(text, sample_bytes=self._opening.brief.audio.sample_bytes)
+            event = said.parse_caller(text, sample_bytes=self._sample_bytes)
         except said.Refused as refusal:
             refused = refusal
             self._take(lambda now: self._call.refused(refused, now=now))
             return
-        self._take(lambda now: self._call.from_caller(event, now=now))
+        self._take(lambda now: self._call.from_caller(event, now=now), sound=type(event) is said.Append)
 
     def detach(self, leg: Leg | None, code: int) -> bool:
         """The caller's socket is gone, and this is how it closed. False when another has taken its place before."""
@@ -216,29 +219,32 @@ class Bridge:
         except Malformed:
             self._take(lambda now: self._call.malformed(now=now))
             return
-        self._take(lambda now: self._call.from_model(event, now=now))
+        self._take(lambda now: self._call.from_model(event, now=now), sound=type(event) is AudioDelta)
 
     # Effects.
 
-    def _take(self, decide: Callable[[float], list[Effect]]) -> None:
+    def _take(self, decide: Callable[[float], list[Effect]], *, sound: bool = False) -> None:
         """Let the call decide, and do what it says. A fault of ours ends this call, and says so in its row."""
         if self._call.ended:
             return
+        self._now = time.monotonic()
         try:
-            self._perform(decide(time.monotonic()))
+            self._perform(decide(self._now), sound=sound)
         except Exception as fault:  # its text may be patient data
             logger.error("A call failed", extra={"call": str(self._call_id), "error": type(fault).__name__})
             self._perform(self._call.stop("internal", now=time.monotonic()))
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _perform(self, effects: list[Effect], *, sound: bool = False) -> None:
         for effect in effects:
             _PERFORM[type(effect)](self, effect)
-        if not self._call.ended:
-            self._set_alarm()
+        if sound:
+            self._look_soon()
+        elif not self._call.ended:
+            self._set_alarm(self._call.next_tick())
 
     def _to_caller(self, effect: ToCaller) -> None:
         if self._caller is not None:
-            self._caller.put(json.dumps(effect.event, ensure_ascii=False))
+            self._caller.put(spelled(effect.event))
             if effect.pcm and self._spool is not None:
                 self._spool.agent(effect.item_id, effect.pcm, at_ms=self._at_ms())
 
@@ -247,10 +253,10 @@ class Bridge:
 
     def _audio_to_model(self, effect: AudioToModel) -> None:
         if self._model_out is not None:
-            text = f'{{"type":"input_audio_buffer.append","audio":"{encode_audio(effect.pcm)}"}}'
-            now = time.monotonic()
-            if dropped := self._model_out.put_sound(text, len(effect.pcm), now=now):
-                self._perform(self._call.sound_dropped(dropped, behind=self._model_out.sound_bytes, now=now))
+            audio = effect.encoded or encode_audio(effect.pcm)
+            text = f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+            if dropped := self._model_out.put_sound(text, len(effect.pcm), now=self._now):
+                self._perform(self._call.sound_dropped(dropped, behind=self._model_out.sound_bytes, now=self._now))
         if self._spool is not None:
             self._spool.caller(effect.pcm, at_ms=self._at_ms())
 
@@ -311,10 +317,14 @@ class Bridge:
     # Time.
 
     def _at_ms(self) -> int:
-        return round((time.monotonic() - self._started) * 1000)
+        return round((self._now - self._started) * 1000)
 
-    def _set_alarm(self) -> None:
-        due = self._call.next_tick()
+    def _look_soon(self) -> None:
+        """A frame of sound rarely sets a time: when one is due is asked once for many, and not for each of them."""
+        if self._alarm is None or self._alarm_at > self._now + LOOK_AFTER_SOUND_S:
+            self._set_alarm(self._now + LOOK_AFTER_SOUND_S)
+
+    def _set_alarm(self, due: float | None) -> None:
         if self._alarm is not None:
             if due is not None and abs(self._alarm_at - due) < 0.001:
                 return

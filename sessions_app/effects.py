@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ToCaller:
     """Send this event, as it stands. `pcm` is the sound inside it, already encoded there, for the recording."""
 
@@ -23,11 +23,12 @@ class ToModel:
     event: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioToModel:
     """The caller's sound: checked, whole samples, on its way to the model and to the recording."""
 
     pcm: bytes
+    encoded: str = field(default="", compare=False)  # the same in base64, where it is at hand
 
 
 @dataclass(frozen=True)

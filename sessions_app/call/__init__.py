@@ -53,6 +53,8 @@ class Call:
 
     def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
         at = self._at(now)
+        if type(event) is said.Append:  # 25 a second, and none of them ends a call
+            return caller_side.on_sound(self._state, event, at)
         return caller_side.on_caller(self._state, event, at) + ending.finished(self._state, at)
 
     def sound_dropped(self, byte_count: int, *, behind: int, now: float) -> list[Effect]:
@@ -87,6 +89,10 @@ class Call:
         at, state = self._at(now), self._state
         if not state.tally.first_time(event.event_id):
             return []
+        if type(event) is events.AudioDelta:  # 25 a second and more: it makes nothing ready, costs and ends nothing
+            state.link.heard_at = at
+            heard = model_side.on_sound(state, event, at)
+            return heard + away.bounded(state, at) if state.gone else heard
         was_ready, state.link.heard_at = state.link.ready, at
         effects = model_side.on_event(state, event, at) + away.bounded(state, at)
         if state.link.ready and not was_ready:

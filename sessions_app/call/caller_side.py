@@ -21,7 +21,7 @@ MAX_EARLY_EVENTS = 64  # of everything else
 def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect]:
     """Take one thing that the caller said, in the vocabulary of `dialect.said`."""
     if isinstance(event, said.Append):
-        return _append(state, event, at)
+        return on_sound(state, event, at)
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
     if not isinstance(event, said.Playback | said.Sound | said.Retrieve | said.Truncate | said.HasToken):
         state.stirred(at, caller=True)
@@ -62,8 +62,9 @@ def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[
     return [effect for event in early for effect in _REACTIONS[type(event)](state, event, at)]
 
 
-def _append(state: CallState, event: said.Append, at: int) -> list[Effect]:
-    state.tally.note("from_caller", "input_audio_buffer.append", at)
+def on_sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
+    """Take one piece of the caller's sound."""
+    state.tally.count("from_caller", "input_audio_buffer.append")
     if state.ending:
         return []
     if not state.sound.admits(len(event.pcm), at):
@@ -97,8 +98,8 @@ def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
     if not state.floor.hands_free and state.floor.pressed_at is None:
         state.floor.pressed_at = at
         monologue.began(state, at)
-    state.tally.note("to_model", "input_audio_buffer.append", at)
-    return [AudioToModel(event.pcm)]
+    state.tally.count("to_model", "input_audio_buffer.append")
+    return [AudioToModel(event.pcm, event.encoded)]
 
 
 def sound_dropped(state: CallState, byte_count: int, behind: int, at: int) -> list[Effect]:

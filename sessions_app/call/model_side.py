@@ -36,6 +36,12 @@ def on_event(state: CallState, event: events.ServerEvent, at: int) -> list[Effec
     return effects + (react(state, event, at) if react is not None else [])
 
 
+def on_sound(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
+    """Take one piece of the model's sound, of which nothing is recorded here but that it was there."""
+    state.tally.count("from_model", event.TYPE)
+    return _audio(state, event, at)
+
+
 def _fields(event: events.ServerEvent) -> dict[str, Any]:
     """Return what may be stored of an event: ids, positions, statuses and codes. Never words."""
     fields: dict[str, Any] = {}
@@ -357,7 +363,7 @@ def _audio(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
         return []
     shown = as_heard(event)
     assert shown is not None
-    heard = _response_of(event) not in state.responses.hidden | state.responses.stopped
+    heard = event.response_id not in state.responses.hidden and event.response_id not in state.responses.stopped
     effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id) if heard else []
     entry = state.transcript.get(event.item_id)
     if entry is None:
@@ -421,6 +427,5 @@ _REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[
     events.TextDone: _text_done,
     events.TranscriptDelta: _words_delta,
     events.TranscriptDone: _transcript_done,
-    events.AudioDelta: _audio,
     events.AudioDone: _audio_done,
 }

@@ -56,10 +56,17 @@ class Tally:
         self._sent += 1
         return f"{prefix}_{self._call_id}{self._sent:06d}"
 
+    def counts_only(self, kind: str) -> bool:
+        """Whether of an event of this kind nothing is kept but that it was there."""
+        return kind in COUNTED or self._seq >= MAX_STORED_EVENTS
+
+    def count(self, direction: str, kind: str) -> None:
+        self.counters[f"{direction}:{kind}"] += 1
+
     def note(self, direction: str, kind: str, at: int, fields: dict[str, Any] | None = None) -> list[Record]:
         """Count an event, and return the record of it unless it is of a kind that is only counted."""
-        self.counters[f"{direction}:{kind}"] += 1
-        if kind in COUNTED or self._seq >= MAX_STORED_EVENTS:
+        self.count(direction, kind)
+        if self.counts_only(kind):
             return []
         self._seq += 1
         return [Record(EventSeen(self._seq, direction, kind, at, fields or {}))]

@@ -5,6 +5,7 @@ Pure. No instruction, tool, function call, argument, result, usage or provider's
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sessions_app import events
@@ -103,6 +104,14 @@ def as_heard(event: events.ServerEvent) -> dict[str, Any] | None:
     return {"type": event.type, **shown} if shown is not None else None
 
 
+def spelled(event: dict[str, Any]) -> str:
+    """Return the event as JSON. Sound is base64, which holds nothing to escape: it is not searched for that."""
+    if event["type"] != events.AudioDelta.TYPE:
+        return json.dumps(event, ensure_ascii=False)
+    around = json.dumps({name: value for name, value in event.items() if name != "delta"}, ensure_ascii=False)
+    return f'{around[:-1]}, "delta": "{event["delta"]}"}}'
+
+
 def _output(event: events.OutputEvent, **fields: Any) -> dict[str, Any]:
     return {
         "response_id": event.response_id,
@@ -162,6 +171,6 @@ _HEARD: dict[type[events.ServerEvent], Any] = {
     events.TextDone: lambda e: _output(e, text=e.text),
     events.TranscriptDelta: lambda e: _output(e, delta=e.delta),
     events.TranscriptDone: lambda e: _output(e, transcript=e.transcript),
-    events.AudioDelta: lambda e: _output(e, delta=encode_audio(e.delta)),
+    events.AudioDelta: lambda e: _output(e, delta=e.encoded or encode_audio(e.delta)),
     events.AudioDone: _output,
 }

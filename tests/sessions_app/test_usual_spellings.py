@@ -1,0 +1,154 @@
+"""Sound in its usual spelling goes a short way: what comes out is what the long way makes of it, or nothing does."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from contextlib import nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sessions_app import events
+from sessions_app.dialect import heard, said
+from sessions_app.events import AudioDelta, Malformed
+
+APPEND = {"type": "input_audio_buffer.append", "audio": ""}
+DELTA = {
+    "type": "response.output_audio.delta",
+    "event_id": "event_1",
+    "response_id": "resp_1",
+    "item_id": "item_1",
+    "output_index": 0,
+    "content_index": 0,
+    "delta": "",
+}
+SPACINGS = [(",", ":"), (", ", ": ")]
+
+sound = st.binary(max_size=40).map(lambda pcm: b64encode(pcm).decode())
+# What stands where sound should, or beside it: quotes, escapes, other keys, the hole itself.
+snippet = st.sampled_from(
+    [
+        '"',
+        '","type":"session.update',
+        '","delta":"AAAA',
+        '","audio":"AAAA',
+        "~",
+        "\\u0041",
+        "\\",
+        "=",
+        " ",
+        "é",
+        "\n",
+        "\ud800",
+        '{"delta":"AAAA"}',
+        "AAAA",
+        "A",
+    ]
+)
+odd_sound = st.lists(st.one_of(sound, snippet), min_size=1, max_size=3).map("".join)
+
+
+def outcome(text: str, *, short: bool) -> Any:
+    """Return what is made of a caller's text, in all its parts, or the code with which it is refused."""
+    try:
+        event = said.parse_caller(text) if short else said._parse(text, 2)
+    except said.Refused as refused:
+        return refused.code
+    return event
+
+
+@given(audio=odd_sound, spacing=st.sampled_from(SPACINGS), head=st.sampled_from(["", " ", "[", "é"]), tail=snippet)
+@example(audio="", spacing=SPACINGS[0], head="", tail="")
+@example(audio="AA==", spacing=SPACINGS[0], head="", tail="")
+def test_any_text_about_an_append_is_read_as_the_parser_reads_it(
+    audio: str, spacing: tuple[str, str], head: str, tail: str
+):
+    usual = json.dumps(APPEND, separators=spacing).replace('""', f'"{audio}"')
+
+    for text in (usual, head + usual, usual + tail, usual[:-2], usual.replace("append", "commit")):
+        assert outcome(text, short=True) == outcome(text, short=False)
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_read_as_the_parser_reads_it(text: str):
+    assert outcome(text, short=True) == outcome(text, short=False)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_usual_append_goes_the_short_way_with_its_sound_as_it_was_spelled(spacing: tuple[str, str]):
+    audio = b64encode(bytes(range(96)) * 20).decode()
+    text = json.dumps({**APPEND, "audio": audio}, separators=spacing)
+
+    event = said._usual_append(text, 2)
+
+    assert event is not None
+    assert (event.pcm, event.encoded) == (bytes(range(96)) * 20, audio)
+
+
+def test_append_too_large_or_of_half_a_sample_is_refused_as_ever():
+    large = json.dumps({**APPEND, "audio": "AAAA" * 16_384})
+    half = json.dumps({**APPEND, "audio": b64encode(b"abc").decode()})
+
+    assert [outcome(text, short=True) for text in (large, half)] == ["message_too_large", "invalid_audio"]
+
+
+def test_padded_sound_is_spelled_anew():
+    # "AB==" and "AA==" are the same byte: what the bits beyond it say is nobody's business.
+    padded = said.parse_caller(json.dumps({**APPEND, "audio": "AAB="}))
+    delta = events.parse(json.dumps({**DELTA, "delta": "AAB="}))
+
+    assert isinstance(padded, said.Append)
+    assert isinstance(delta, AudioDelta)
+    assert (padded.pcm, padded.encoded, delta.delta, delta.encoded) == (b"\0\0", "", b"\0\0", "")
+
+
+def read(text: str, *, short: bool) -> Any:
+    """Return what is made of a text of the model's side, by the short way where it may, or only by the long one."""
+    with nullcontext() if short else patch.object(events, "_without_sound", return_value=None):
+        try:
+            return events.parse(text)
+        except Malformed:
+            return Malformed
+
+
+fields = st.permutations(sorted(DELTA)).map(lambda names: {name: DELTA[name] for name in names})
+
+
+@given(event=fields, delta=odd_sound, spacing=st.sampled_from(SPACINGS), twice=st.booleans(), within=st.booleans())
+def test_any_text_about_an_audio_delta_is_read_as_json_reads_it(
+    event: dict[str, Any], delta: str, spacing: tuple[str, str], twice: bool, within: bool
+):
+    usual = json.dumps(event, separators=spacing).replace('""', f'"{delta}"')
+    if twice:
+        usual = usual.replace("{", '{"delta":"BBBB",', 1)
+    if within:
+        usual = usual.replace("{", '{"x":{"delta":"CCCC"},', 1)
+
+    for text in (usual, usual[:-1], f"[{usual}]", usual.replace('"delta"', '"delta" ')):
+        assert read(text, short=True) == read(text, short=False)
+
+
+def test_usual_audio_delta_goes_the_short_way_in_any_order_of_its_fields():
+    sound_text = b64encode(bytes(1920)).decode()
+    first = {**DELTA, "delta": sound_text}
+    last = {"delta": sound_text, **{name: value for name, value in DELTA.items() if name != "delta"}}
+
+    for event in (first, {"event_id": "event_1", **first}):
+        assert events._without_sound(json.dumps(event, separators=(",", ":"))) == event
+    parsed = events.parse(json.dumps(last, separators=(",", ":")))
+
+    assert isinstance(parsed, AudioDelta)
+    assert (parsed.delta, parsed.encoded, parsed.item_id) == (bytes(1920), sound_text, "item_1")
+
+
+@given(ids=st.lists(st.text(max_size=10), min_size=2, max_size=2), audio=sound)
+def test_event_with_sound_is_spelled_as_json(ids: list[str], audio: str):
+    event = {**DELTA, "response_id": ids[0], "item_id": ids[1], "delta": audio}
+    other = {"type": "response.output_text.delta", "delta": ids[0]}
+
+    assert json.loads(heard.spelled(event)) == event
+    assert json.loads(heard.spelled(other)) == other
