@@ -26,6 +26,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 from tests.faults import stamps
@@ -364,12 +365,15 @@ def _plan(arguments: list[str] | None = None) -> Plan:
     parser.add_argument("--calls", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--token", default="", help="a clinic's API token")
+    parser.add_argument("--keys-file", type=Path, help="a key for each call, a line each, in place of a token")
     parser.add_argument("--origin", default="")
     parser.add_argument("--text", action="store_true")
     parser.add_argument("--direct", action="store_true", help="the address is the echo's own")
     parser.add_argument("--ramp-s", type=float, default=0.0)
     parser.add_argument("--first", type=int, default=0)
-    return Plan(**vars(parser.parse_args(arguments)))
+    given = vars(parser.parse_args(arguments))
+    keys_file: Path | None = given.pop("keys_file")
+    return Plan(**given, keys=tuple(keys_file.read_text().split()) if keys_file else ())
 
 
 def main() -> int:

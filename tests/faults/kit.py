@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from agents_app.models import Agent, ApiToken
+from agents_app.models import Agent, ApiToken, Clinic
 from tests.faults.caller import Plan
 from tests.make import make_clinic
 from tests.servers import Server, live_agent
@@ -28,7 +28,12 @@ PAGE_BYTES = 4096
 
 def roomy_agent(**fields: Any) -> Agent:
     """A published agent of a clinic that takes as many calls as a test makes."""
-    return live_agent(make_clinic(max_concurrent_calls=ROOM, max_starts_per_hour=30_000), **fields)
+    return live_agent(roomy_clinic(), **fields)
+
+
+def roomy_clinic(**fields: Any) -> Clinic:
+    calls = dict.fromkeys(("max_concurrent_calls", "max_calls_per_address", "max_calls_per_network"), ROOM)
+    return make_clinic(**{**calls, "max_starts_per_hour": 30_000, "max_call_minutes": 55, **fields})
 
 
 def token_of(agent: Agent) -> str:
@@ -62,10 +67,11 @@ class CallerProcess:
 
 
 @contextlib.asynccontextmanager
-async def running_caller(plan: Plan) -> AsyncIterator[CallerProcess]:
-    """Run the caller program; it is ended with the block."""
+async def running_caller(plan: Plan, *, keys_file: Path | None = None) -> AsyncIterator[CallerProcess]:
+    """Run the caller program; it is ended with the block. `keys_file` holds a key for each call, a line each."""
     given: dict[str, object] = {"--url": plan.url, "--token": plan.token, "--origin": plan.origin}
     given |= {"--calls": plan.calls, "--seconds": plan.seconds, "--ramp-s": plan.ramp_s, "--first": plan.first}
+    given |= {"--keys-file": keys_file or ""}
     arguments = [str(part) for pair in given.items() if pair[1] != "" for part in pair]
     switches = [name for name, on in (("--text", plan.text), ("--direct", plan.direct)) if on]
     process = await asyncio.create_subprocess_exec(
