@@ -82,10 +82,10 @@ class FactWriter:
         return 0.0 if since is None else time.monotonic() - since
 
     def close(self, timeout_s: float) -> None:
-        """End the thread, once what it was given is stored. What waits in the journal is left there."""
+        """End the thread, unless it hangs with the database. What waits in the journal is left there."""
+        self._stopped.set()
         self._batches.put(None)
         self._thread.join(timeout_s)
-        self._stopped.set()
 
     def _run(self) -> None:
         try:

@@ -35,6 +35,7 @@ PATIENCE_CLOSING_S = 0.5
 JOURNAL_RETRY_S = 1.0
 DRAIN_STEP_S = 0.02
 CLOSE_S = 30.0
+CLOSE_WRITER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ class Recorder:
         until = time.monotonic() + timeout_s
         self._queue.close()
         self._thread.join(timeout=timeout_s)
-        while self._journal.waiting_bytes and not self._writer.trouble_s and time.monotonic() < until:
+        while self._journal.waiting_bytes and self._writer.trouble_s < PATIENCE_S and time.monotonic() < until:
             time.sleep(DRAIN_STEP_S)
         self._given_up.set()
-        self._writer.close(max(0.0, until - time.monotonic()))
+        self._writer.close(min(CLOSE_WRITER_S, max(0.0, until - time.monotonic())))
         self._journal.close()
 
     def _run(self) -> None:

@@ -213,6 +213,25 @@ def test_what_a_process_left_behind_is_stored_by_the_next(tmp_path: Path, call: 
     assert call.items.count() == 300
 
 
+def test_process_can_end_while_the_database_hangs_and_the_next_one_stores_what_it_left(
+    tmp_path: Path, call: CallSession
+):
+    with frozen() if connection.vendor == "postgresql" else locked():
+        recorder = Recorder(directory=tmp_path)
+        put(recorder, call, *facts(1, 100))
+        began = time.monotonic()
+        recorder.close()
+        took_s = time.monotonic() - began
+
+    after = Recorder(directory=tmp_path)
+    until = time.monotonic() + WAIT_S
+    while list(tmp_path.glob("*.journal")) and time.monotonic() < until:
+        time.sleep(0.02)
+    after.close()
+    assert took_s < 10  # and not the half minute that a close may take
+    assert (Event.objects.count(), Item.objects.count()) == (100, 100)
+
+
 def test_older_fact_of_an_item_that_comes_late_changes_nothing(call: CallSession):
     newer = Entry(call.pk, said("item_1", "I have a toothache"), 20)
     older = Entry(call.pk, said("item_1", "I have"), 10)
