@@ -85,6 +85,8 @@ def _hints(name: str) -> dict[str, str]:
         "other_microphone": _("Your microphone was disconnected. We are using another one now."),
         "microphone_lost": _("Your microphone was disconnected. You can go on by typing."),
         "audio_too_fast": _("Some of your sound was lost. Please say that again."),
+        "budget_text_only": _("%(name)s goes on in writing. You can still speak.") % {"name": name},
+        "budget_message": _("%(name)s can now only take a message for the team.") % {"name": name},
         "closing": _("Ending the call…"),
         "reconnecting": _("What was said is kept. What you type is sent when we are connected again."),
         "too_short": _("Hold the button for as long as you speak."),

@@ -157,6 +157,27 @@ async def test_the_emergency_number_stays_until_the_caller_begins_anew(fold: Any
     assert anew["emergency"] is None
 
 
+async def test_what_the_budget_leaves_is_said_until_the_call_is_over(fold: Any) -> None:
+    written = {"type": "frontdesk.budget", "level": "text_only"}
+    message = {"type": "frontdesk.budget", "level": "message"}
+
+    seen = [
+        ((after := await fold(*LIVE, *events))["budget"], after["hint"])
+        for events in ([], [written], [written, STARTS], [written, message], [END], [END, message])
+    ]
+    anew = await fold(*LIVE, message, END, *LIVE)
+
+    assert seen == [
+        (None, None),
+        ("text_only", "budget_text_only"),
+        ("text_only", None),
+        ("message", "budget_message"),
+        (None, None),
+        (None, None),
+    ]
+    assert anew["budget"] is None
+
+
 async def test_each_close_code_has_its_problem_and_others_share_one(fold: Any) -> None:
     codes = [1006, 1012, 1013, 4400, 4401, 4403, 4404, 4408, 4409, 4413, 4429, 4430, 4500, 1011, 4999]
 

@@ -15,6 +15,7 @@ export const IDLE = Object.freeze({
   slow: false, // and is long in coming
   tools: [], // what runs, in words for the caller
   hint: null, // a passing remark, by name
+  budget: null, // what the clinic's budget leaves: "text_only" or "message"
   tries: 0, // to get a line back that was lost
   recap: null, // {token, question, lines, answer}
   emergency: null, // {line, number}; only a new call takes it away
@@ -137,6 +138,7 @@ const HANDLERS = {
   "frontdesk.tool": live((state, event) => ({
     tools: event.status === "working" ? [...state.tools, event.label] : without(state.tools, event.label),
   })),
+  "frontdesk.budget": live((state, { level }) => ({ budget: level, hint: `budget_${level}` })),
   "frontdesk.confirm": live((state, { token, question, lines }) => ({
     recap: { token, question, lines, answer: null },
     tools: [], // what asks for a yes is not at work

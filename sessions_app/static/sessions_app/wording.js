@@ -17,6 +17,7 @@ export function hintText(state, texts) {
   if (state.phase === "closing") return texts.hint.closing;
   if (state.phase === "reconnecting") return texts.hint.reconnecting;
   if (state.hint) return texts.hint[state.hint] ?? texts.problem[state.hint]?.title ?? "";
+  if (inCall(state) && state.budget) return texts.hint[`budget_${state.budget}`] ?? "";
   if (!inCall(state) || state.mode === "text") return "";
   const now = status(state);
   if (state.muted && !state.pushToTalk) return now === "muted" ? "" : texts.status.muted;
