@@ -75,6 +75,7 @@ def run(peer: Peer, place: Place, options: argparse.Namespace) -> Run:
             "origin": ORIGIN,
             "asks": not peer.ours,
             "keys": installation.ask(f"keys {count}") if installation else [""] * count,
+            "slow_url": f"{process.url}-slow",
             "slow_key": installation.ask("slow") if installation and peer.slow else "",
         }
         measured = load(orders, within_s=options.seconds + PATIENCE_S)

@@ -63,8 +63,8 @@ class Installation:
         }
         self._rows: subprocess.Popen[str] | None = None
 
-    def ask(self, order: str) -> Any:
-        """Give `bench.rows` an order; return its answer."""
+    def prepare(self) -> None:
+        """Make the tables and rows, when they are not there yet: no server starts without."""
         if self._rows is None:
             self._rows = subprocess.Popen(
                 _pinned(OTHER_CORE, sys.executable, "-m", "bench.rows"),
@@ -75,6 +75,11 @@ class Installation:
                 text=True,
             )
             self._answer()
+
+    def ask(self, order: str) -> Any:
+        """Give `bench.rows` an order; return its answer."""
+        self.prepare()
+        assert self._rows is not None
         assert self._rows.stdin is not None
         self._rows.stdin.write(f"{order}\n")
         self._rows.stdin.flush()
@@ -99,10 +104,7 @@ def command(peer: Peer, port: int, upstream: str) -> list[str]:
         return [python, "-m", "bench.pump", "--port", str(port), "--upstream", upstream]
     if peer.kind == "stock":
         return [python, "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "bench.stock:application"]
-    if peer.kind == "daphne":
-        return [python, "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "config.asgi:application"]
-    own = ["--ws", "websockets-sansio", "--lifespan", "off", "--log-level", "warning"]
-    return [python, "-m", "uvicorn", "--host", host, "--port", str(port), *own, "config.asgi:application"]
+    return [python, "manage.py", "serve", "--server", peer.kind, "--host", host, "--port", str(port)]
 
 
 @contextlib.contextmanager
@@ -110,6 +112,8 @@ def running(peer: Peer, installation: Installation | None, *, upstream_port: int
     """Run a peer as a process of its own, on the core that is measured."""
     upstream = f"ws://127.0.0.1:{upstream_port}/v1/realtime?model=bench"
     port = free_port()
+    if installation is not None:
+        installation.prepare()
     environment = installation.environment if installation is not None else {**os.environ}
     environment |= {"BENCH_UPSTREAM": upstream, "BENCH_SLOW": "1" if peer.slow else ""}
     with log.open("ab") as output:

@@ -46,6 +46,7 @@ MEASURED_SPOOLS = 5
 
 def main() -> None:
     call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
     agents = {name: made(name) for name in (FAST, SLOW)}
     answer({"ready": FAST})
     for line in sys.stdin:
@@ -71,6 +72,8 @@ def made(name: str) -> Agent:
         phone="+1 555 0100",
         recording_enabled=True,
         max_concurrent_calls=MOST_CALLS,
+        max_calls_per_address=MOST_CALLS,
+        max_calls_per_network=MOST_CALLS,
         max_call_minutes=LONGEST_CALL_MINUTES,
     )
     ClinicHours.objects.create(clinic=clinic, weekday=0, opens="09:00", closes="17:00")
