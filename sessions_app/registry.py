@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0  # of a lease of 30 s
 LEFTOVERS_EVERY_S = 60.0
 STOP_LOOK_S = 2.0  # staff who stop a call wait for it
-CLOSE_TOOLS_S = 10.0
+CLOSE_POOLS_S = 5.0
 
 
 class CallRegistry:
@@ -222,12 +222,14 @@ class CallRegistry:
         """Store what is there, and let go of the threads. No call may be in progress."""
         self._gate.close()
         self._watched = False
-        # Beside: a tool that hangs would keep the process.
-        tools = threading.Thread(target=self._gateway.close, daemon=True)
-        tools.start()
-        tools.join(timeout=CLOSE_TOOLS_S)
-        self._ledger.close()
+        # Beside: a tool that hangs, or a frozen database, would keep the process. What happened is stored all the same.
+        letting_go = [threading.Thread(target=end, daemon=True) for end in (self._gateway.close, self._ledger.close)]
+        for thread in letting_go:
+            thread.start()
         self._recorder.close()
+        until = time.monotonic() + CLOSE_POOLS_S
+        for thread in letting_go:
+            thread.join(timeout=max(0.0, until - time.monotonic()))
 
 
 def _counted(connect: Connect) -> Connect:

@@ -151,7 +151,8 @@ def uvicorn(servers: Callable[[str], Server], transactional_db: None) -> Server:
 @contextlib.contextmanager
 def running_server(kind: str, directory: Path, **environment: str) -> Iterator[Server]:
     """Run a server process on the test's database; its settings are those of `_environment`, and these."""
-    (directory / "static").symlink_to(collected_static())
+    if not (directory / "static").exists():  # a server that is started again finds it
+        (directory / "static").symlink_to(collected_static())
     # Bound and not listening: nobody else is given this port, and a stand-in may listen on it.
     with _loopback() as listener, _loopback() as reserved:
         listener.listen(128)

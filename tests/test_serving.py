@@ -188,6 +188,28 @@ async def test_r24_second_signal_ends_the_calls_at_once(start: Start):
     assert await in_thread(lambda: states(agent)) == [("ended", "interrupted")]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite is no server that could freeze")
+async def test_r24_process_ends_though_the_database_is_frozen_and_the_next_one_stores_the_end(start: Start):
+    port = int(connection.settings_dict["PORT"] or 5432)
+    agent = await in_thread(live_agent)
+
+    async with running_proxy(port) as proxy:
+        server = start(DRAIN_SECONDS="1", DATABASE_URL=database_url().replace(f":{port}/", f":{proxy.port}/"))
+        async with server.upstream(), server.call(agent) as caller:
+            await caller.until("response.done")
+            await eventually(lambda: states(agent), lambda found: found == [("live", "")])
+            proxy.to_client.stall()
+            server.process.terminate()
+            _, close_code = await closed(caller)
+            code = await asyncio.to_thread(server.process.wait, 60)
+        before = await in_thread(lambda: states(agent))
+    start()
+    after = await eventually(lambda: states(agent), lambda found: found[0][0] == "ended")
+
+    assert (close_code, code) == (CLOSED[server.kind][1012], 0)
+    assert (before, after) == ([("live", "")], [("ended", "interrupted")])
+
+
 # The beginning.
 
 
