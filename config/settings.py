@@ -87,13 +87,14 @@ _dollars.__name__ = "amount of US dollars"
 DEBUG: bool = _read("DEBUG", _strict_bool, default=False)
 
 # In DEBUG the secrets have values that anyone can read in this file; outside DEBUG they have none at all.
-SECRET_KEY: str = _read("SECRET_KEY", str, default="insecure-development-key" if DEBUG else environ.Env.NOTSET)
+DEVELOPMENT_SECRET_KEY = "insecure-development-key"
+SECRET_KEY: str = _read("SECRET_KEY", str, default=DEVELOPMENT_SECRET_KEY if DEBUG else environ.Env.NOTSET)
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS: list[str] = _read("ALLOWED_HOSTS", list, default=_LOOPBACK if DEBUG else environ.Env.NOTSET)
 
-_DEVELOPMENT_DATA_KEY = "ZnJvbnRkZXNrLWRldmVsb3BtZW50LWRhdGEta2V5ISE="
+DEVELOPMENT_DATA_KEY = "ZnJvbnRkZXNrLWRldmVsb3BtZW50LWRhdGEta2V5ISE="
 # The first encrypts, all decrypt. Never SECRET_KEY: that one is rotated without a thought for stored data.
-DATA_KEYS: list[str] = _read("DATA_KEYS", list, default=[_DEVELOPMENT_DATA_KEY] if DEBUG else environ.Env.NOTSET)
+DATA_KEYS: list[str] = _read("DATA_KEYS", list, default=[DEVELOPMENT_DATA_KEY] if DEBUG else environ.Env.NOTSET)
 try:
     FERNETS = [Fernet(key) for key in DATA_KEYS]
 except ValueError:

@@ -10,6 +10,9 @@ import django
 import pytest
 
 os.environ.setdefault("DEBUG", "true")
+# Not the ones of DEBUG: servers outside DEBUG, which tests start with the same secrets, refuse those.
+os.environ.setdefault("SECRET_KEY", "the tests' own, which is long enough, and random to nobody: 0123456789")
+os.environ.setdefault("DATA_KEYS", "dGhlIHRlc3RzJyBvd24ga2V5LCBvZiAzMiBieXRlcyE=")
 os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents_app.models import Agent
+from agents_app.models import Agent, ClinicOrigin
 from agents_app.publishing import publish
 from config import checks
 from tests.make import make_agent, make_clinic
@@ -62,6 +62,38 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run("manage.py", "shell", "-v0", "-c", make, data_dir=directory)
     assert made.returncode == 0, made.stderr
     return directory
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"SECRET_KEY": "insecure-development-key"}, "SECRET_KEY is one that others know or can guess."),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY is one that others know or can guess."),
+        (
+            {"DATA_KEYS": f"{PRODUCTION['DATA_KEYS']},ZnJvbnRkZXNrLWRldmVsb3BtZW50LWRhdGEta2V5ISE="},
+            "DATA_KEYS is one that others know or can guess.",
+        ),
+        ({"ALLOWED_HOSTS": "voice.example.com,*"}, "ALLOWED_HOSTS lets every name in."),
+        ({"OPENAI_BASE_URL": "http://voice.example.com/v1"}, "OPENAI_BASE_URL is not https."),
+    ],
+)
+def test_dangerous_setting_stops_the_start(migrated: Path, wrong: dict[str, str], told: str) -> None:
+    ended = run("-c", "import config.asgi", data_dir=migrated, **{"OPENAI_API_KEY": "sk-test", **wrong})
+
+    assert ended.returncode == 1
+    assert [line.startswith(f"Frontdesk cannot start: {told}") for line in ended.stderr.splitlines()] == [True]
+
+
+@pytest.mark.django_db
+def test_web_site_that_is_not_https_stops_the_start(settings: Any) -> None:
+    settings.DEBUG = False
+    clinic = make_clinic(name="Elm Street")
+    for origin in ("https://elm.example", "http://127.0.0.1:8000", "http://elm.example"):
+        ClinicOrigin.objects.create(clinic=clinic, origin=origin)
+
+    assert [error.msg for error in checks.check_origins()] == [
+        "The clinic Elm Street lists http://elm.example among its web sites."
+    ]
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -25,7 +25,13 @@ from agents_app.models.clinics import (
     normal_origin,
 )
 from agents_app.models.data_keys import DataKey
-from agents_app.models.services import KeyRefusal, VoiceService, key_headers
+from agents_app.models.services import (
+    KeyRefusal,
+    VoiceService,
+    is_this_machine,
+    key_headers,
+    normal_service_address,
+)
 from agents_app.models.versions import AgentVersion, Clip, canonical_json
 
 __all__ = [
@@ -50,7 +56,9 @@ __all__ = [
     "VoiceService",
     "canonical_json",
     "digest",
+    "is_this_machine",
     "key_headers",
     "new_token",
     "normal_origin",
+    "normal_service_address",
 ]

@@ -19,6 +19,14 @@ RETRY_MINUTES = 10  # a key that was refused may be put right at the service, wh
 ALERT_MINUTES = 60
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to `host` leaves this machine not at all."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def normal_service_address(text: str) -> str:
     """Return the base address of a Realtime API without its last slash, such as https://api.openai.com/v1.
 
@@ -28,17 +36,10 @@ def normal_service_address(text: str) -> str:
     parts = urlsplit(address)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not address.isascii():
         raise ValueError("An address is a scheme, a host and a path, such as https://api.openai.com/v1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_this_machine(parts.hostname)):
         raise ValueError("An address begins with https://")
     _ = parts.port  # raises ValueError for a port that is none
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def validate_service_address(text: str) -> None:
