@@ -134,7 +134,7 @@ def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace
     row = _store_begun(spec, function_call, context, trace_id)
     if row is None:
         return _failed(ToolError("repeated_call", "This call has been made already."), trace_id)
-    started = timezone.now()
+    began = time.monotonic()
     try:
         arguments = read_arguments(spec, function_call.arguments)
         result = _run(spec, function_call, arguments, _context_of(function_call, context), trace_id)
@@ -143,7 +143,7 @@ def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace
     except Exception as error:  # arguments and exception text are patient data: log ids and types only
         logger.error("Tool failed", extra=_about(function_call, context, error))
         result = _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
-    _store_ended(row, result, duration_ms=int((timezone.now() - started).total_seconds() * 1000))
+    _store_ended(row, result, duration_ms=int((time.monotonic() - began) * 1000))
     return result
 
 
@@ -242,6 +242,8 @@ def _asked(recap: Recap, trace_id: UUID) -> ToolResult:
 
 
 def _succeeded(outcome: ToolOutcome, trace_id: UUID, *, committed: bool) -> ToolResult:
+    if not isinstance(outcome.data, dict):  # a page of HTML would be read out as an answer
+        raise TypeError
     output: dict[str, Any] = {"status": "ok", "data": _json_ready(outcome.data), "trace_id": str(trace_id)}
     if outcome.confidence is not None:
         output["confidence"] = outcome.confidence
