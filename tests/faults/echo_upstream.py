@@ -46,6 +46,7 @@ class Echo:
         self._typed = ""
         self._modalities = ["audio"]
         self.frames = 0
+        self.turns: list[str] = []  # the items of the caller's speech
         self.received: deque[Json] = deque(maxlen=KEPT)
 
     def emit(self, kind: str, **fields: Any) -> None:
@@ -85,11 +86,16 @@ class Echo:
     def _turn(self) -> None:
         """The caller's turn that the reply answers."""
         item_id = self.new_id("item")
+        self.turns.append(item_id)
         self.emit("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
         content: list[Json] = [{"type": "input_audio", "transcript": None}]
         item = {"id": item_id, "type": "message", "role": "user", "status": "completed", "content": content}
         self.emit("conversation.item.added", item=item)
         self.emit("conversation.item.done", item=item)
+        if self._server.transcribes:
+            self.transcribe(item_id)
+
+    def transcribe(self, item_id: str) -> None:
         kind = "conversation.item.input_audio_transcription.completed"
         usage = {"type": "duration", "seconds": 1}
         self.emit(kind, item_id=item_id, content_index=0, transcript=WORDS, usage=usage)
@@ -202,8 +208,8 @@ def _usage() -> Json:
 class EchoUpstream:
     """The server, and what a test may see of it."""
 
-    def __init__(self, *, reply_ms: int = REPLY_MS) -> None:
-        self.reply_ms = reply_ms
+    def __init__(self, *, reply_ms: int = REPLY_MS, transcribes: bool = True) -> None:
+        self.reply_ms, self.transcribes = reply_ms, transcribes
         self.port = 0
         self.sessions: deque[Echo] = deque(maxlen=KEPT)
         self.received: deque[Json] = deque(maxlen=KEPT)
@@ -216,9 +222,11 @@ class EchoUpstream:
 
 
 @contextlib.asynccontextmanager
-async def running_echo(*, port: int = 0, reply_ms: int = REPLY_MS) -> AsyncIterator[EchoUpstream]:
+async def running_echo(
+    *, port: int = 0, reply_ms: int = REPLY_MS, transcribes: bool = True
+) -> AsyncIterator[EchoUpstream]:
     """Run an echo inside this process, on a free port of loopback unless one is given."""
-    echo = EchoUpstream(reply_ms=reply_ms)
+    echo = EchoUpstream(reply_ms=reply_ms, transcribes=transcribes)
     server = await asyncio.get_running_loop().create_server(echo.begin, HOST, port, reuse_address=True)
     echo.port = server.sockets[0].getsockname()[1]
     try:
