@@ -78,8 +78,8 @@ def _record(call_id: UUID, first: int, directory: Path, said: int, *, away: bool
         recorder_module.PATIENCE_S = SHORT_PATIENCE_S
         connection.settings_dict.update({"PORT": "1"} if connection.vendor == "postgresql" else {"NAME": "/nowhere/db"})
     recorder = Recorder(directory=directory)
-    put = [first - 1]
-    threading.Thread(target=_say_what_is_safe, args=(recorder, put, said), daemon=True).start()
+    put = [first - 1]  # the last fact that was put
+    threading.Thread(target=_say_what_is_safe, args=(recorder, put, first, said), daemon=True).start()
     while True:
         seq = put[0] + 1
         os.write(said, b"put %d %d\n" % (seq, time.monotonic_ns()))
@@ -89,10 +89,10 @@ def _record(call_id: UUID, first: int, directory: Path, said: int, *, away: bool
         time.sleep(EVERY_S)
 
 
-def _say_what_is_safe(recorder: Recorder, put: list[int], said: int) -> None:
+def _say_what_is_safe(recorder: Recorder, put: list[int], first: int, said: int) -> None:
     while True:
         last = put[0]
-        if recorder.flush() and last:
+        if recorder.flush() and last >= first:
             os.write(said, b"safe %d 0\n" % last)
         time.sleep(EVERY_S)
 
