@@ -17,7 +17,7 @@ os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-pytest_plugins = ["tests.servers", "tests.tool_calls"]
+pytest_plugins = ["tests.servers", "tests.serving", "tests.tool_calls"]
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from sessions_app.models import CallSession
 from tests.make import make_clinic, make_user
 from tests.make_calls import make_call
 from tests.servers import Server, ended_call, in_thread, live_agent
+from tests.serving import closed
 from tests.sessions_app.standin.recording import RecordingClient
-from tests.test_serving import closed
 
 CALLS = "/admin/sessions_app/callsession/"
 
