@@ -6,7 +6,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from sessions_app import api, staff_api
-from sessions_app.views import recordings, review, talk, tasks
+from sessions_app.views import connection, recordings, review, talk, tasks
 
 urlpatterns = [
     path("", talk.home, name="home"),
@@ -18,6 +18,7 @@ urlpatterns = [
     path("calls/<uuid:pk>/audio", recordings.recording, name="recording"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<int:task_id>/done/", tasks.task_done, name="task_done"),
+    path("connection/", connection.connection, name="connection"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("api/", include(staff_api)),

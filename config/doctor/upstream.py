@@ -17,24 +17,13 @@ from agents_app.access import Access, access_of
 from agents_app.models import Agent, KeyRefusal, RealtimeModel
 from config.doctor.findings import Finding, failed, ok, skipped, warning
 from sessions_app.opening import STANDIN_KEY
-from sessions_app.probing import Probe, probe
+from sessions_app.probing import Probe, explain, probe
 from sessions_app.realtime import Upstream
 
 MAX_WAYS = 50
 AT_ONCE = 4
 SERVICE_SKEW_S = 60.0  # keys of ours live 60 s, certificates are dated
 DATE_TIMEOUT_S = 5.0
-
-SAID = {
-    "upstream_401": ("key", "the service refuses the key: enter a valid one."),
-    "upstream_403": ("key", "the service refuses the key: it has no right to this model, or from this country."),
-    "upstream_404": ("socket", "the service knows no such address or model."),
-    "upstream_429": ("key", "the service takes no more calls: look at its limits and its credit."),
-    "upstream_unreachable": ("socket", "the service cannot be reached: are port 443 and the name's address open?"),
-    "upstream_certificate": ("socket", "the service's certificate is not trusted: is something intercepting TLS?"),
-    "upstream_address": ("socket", "the address is none."),
-    "upstream_no_session": ("session", "the socket opens, and no session is created: is the model right?"),
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ def _finding(way: Way, result: Probe) -> Finding:
         if way.clinic is not None:
             KeyRefusal.objects.clear(way.clinic, way.access.digest)
         return ok("upstream", f"{where}: a session in {result.took_ms} ms")
-    step, said = SAID.get(result.code, ("socket", f"the service answers {result.code.removeprefix('upstream_')}."))
+    step, said = explain(result.code)
     return failed(step, f"{where}: {said}")
 
 
