@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,43 @@ def test_with_a_token_figures_are_for_its_holders(settings: Any, headers: dict[b
 @pytest.mark.parametrize(("peer", "may"), [("::1", True), ("203.0.113.7", False), ("", False)])
 def test_without_a_token_figures_are_for_this_machine(peer: str, may: bool):
     assert may_read_figures({}, peer) is may
+
+
+def test_every_figure_is_there_before_anything_has_happened(server: Server):
+    names = [
+        "calls_live",
+        "calls_started",
+        "calls_ended",
+        "calls_refused",
+        "call_outcomes",
+        "call_seconds",
+        "sockets_open",
+        "audio_frames",
+        "audio_seconds",
+        "audio_dropped_frames",
+        "first_sound_seconds",
+        "interruptions",
+        "tokens",
+        "tool_calls",
+        "tool_seconds",
+        "upstream_connects",
+        "upstream_connect_seconds",
+        "upstream_lost",
+        "recorder_facts_waiting",
+        "recorder_facts_dropped",
+        "recorder_facts_set_aside",
+        "recorder_trouble_seconds",
+        "journal_bytes",
+        "loop_lag_seconds",
+        "faults",
+        "log_lines_dropped",
+        "draining",
+        "tasks",
+    ]
+
+    told = re.findall(r"^# TYPE frontdesk_(\w+?)(?:_total)? ", server.get("/metrics")[1], flags=re.MULTILINE)
+
+    assert [name for name in names if name not in told] == []
 
 
 async def test_call_is_counted_and_no_label_holds_an_id(server: Server):

@@ -178,7 +178,8 @@ async def test_r46_connecting_and_leaving_leaves_no_file_and_no_task(server: Ser
                 "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
                 "Sec-WebSocket-Protocol: realtime\r\n\r\n".encode()
             )
-            await reader.readline()
+            async with asyncio.timeout(EXIT_S):
+                await reader.readline()
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
