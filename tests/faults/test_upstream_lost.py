@@ -6,6 +6,7 @@ A real server process, a real socket each way; the stand-in misbehaves, or the p
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -109,7 +110,7 @@ async def test_booking_goes_on_wherever_its_session_is_cut(server: Server):
             call, said = await cut_once(server, agent, standin, events)
             assert ("booked" in said, events) == (True, events)
             assert await in_thread(lambda: appointments(agent)) == number
-            assert len(await in_thread(lambda call=call: booked_by(call))) == 1
+            assert len(await in_thread(partial(booked_by, call))) == 1
 
 
 @pytest.mark.parametrize("code", FATAL)

@@ -60,10 +60,6 @@ class Session:
                 assert self.outputs[item["call_id"]] == 1, "a second output of one call"
 
 
-def told_of(effect: Effect, kind: str) -> bool:
-    return isinstance(effect, ToCaller) and effect.event["type"] == kind
-
-
 class CallMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
@@ -288,7 +284,8 @@ class CallMachine(RuleBasedStateMachine):
             self.take(self.scene.call.stop("interrupted", now=self.scene.now))
         for begins, ends in zip([0, *self.returns], [*self.returns, len(self.scene.effects)], strict=True):
             effects = self.scene.effects[begins:ends]
-            told = Counter(e.event["response"]["id"] for e in effects if told_of(e, "response.created"))
+            events = [effect.event for effect in effects if isinstance(effect, ToCaller)]
+            told = Counter(event["response"]["id"] for event in events if event["type"] == "response.created")
             assert set(told.values()) <= {1}, "a response was told twice on one socket"
 
 
