@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from config.sound_socket import SoundSocket
 
 try:
     import uvloop
@@ -72,7 +73,7 @@ class Signals:
             self._stop()
 
 
-class _BoundedSocket(WebSocketsSansIOProtocol):
+class _BoundedSocket(SoundSocket):
     """uvicorn waits for ever for a peer to take what was written, even to close on it after a missed ping.
 
     Measured with a caller that stopped reading: its socket, and the consumer that was to close it, were there for good.

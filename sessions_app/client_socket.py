@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -24,12 +23,13 @@ from websockets.protocol import State
 from websockets.speedups import apply_mask
 from websockets.uri import parse_uri
 
+from sessions_app.frame_heads import MASKED, WHOLE_TEXT, payload_of, text_head
+
 MAX_UNREAD_BYTES = 256 * 1024  # that wait for a reader before the socket is no longer read from
 MAX_UNWRITTEN_BYTES = 32 * 1024  # that the kernel has not taken, beyond which a writer must wait
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on Windows
 MAX_HEAD_BYTES = 64 * 1024  # of the answer to the handshake
 MASKS_AT_A_TIME = 1024  # a system call each would cost as much as the masking
-WHOLE_TEXT, MASKED = 0x80 | Opcode.TEXT, 0x80
 
 Taker = Callable[[str | bytes], None]
 
@@ -80,14 +80,7 @@ class ClientSocket(asyncio.Protocol):
             self._masks, self._mask_at = os.urandom(4 * MASKS_AT_A_TIME), 0
             mask = self._masks[:4]
         self._mask_at += 4
-        size = len(payload)
-        if size < 126:
-            head = bytes((WHOLE_TEXT, MASKED | size))
-        elif size < 65536:
-            head = struct.pack("!BBH", WHOLE_TEXT, MASKED | 126, size)
-        else:
-            head = struct.pack("!BBQ", WHOLE_TEXT, MASKED | 127, size)
-        return b"".join((head, mask, apply_mask(payload, mask)))
+        return b"".join((text_head(len(payload), masked=True), mask, apply_mask(payload, mask)))
 
     # What comes in.
 
@@ -166,29 +159,22 @@ class ClientSocket(asyncio.Protocol):
     def _take_frames(self, data: bytes) -> bytes:
         """Take the whole frames of `data`; return the beginning of one that is not whole yet."""
         at, end = 0, len(data)
-        while end - at >= 2:
+        while (payload := payload_of(data, at, end)) is not None:
+            begins, size = payload
             if self._protocol.state is not State.OPEN:
                 self._feed(data[at:])
                 return b""
-            first, size, body = data[at], data[at + 1], at + 2
-            if size == 126:
-                if end < at + 4:
-                    break
-                size, body = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
-            elif size == 127:
-                if end < at + 10:
-                    break
-                size, body = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             if size > self._max_bytes or data[at + 1] & MASKED:  # refused by its head, before it has come
-                self._feed(data[at:body])
+                self._feed(data[at:begins])
                 return b""
-            if end - body < size:
+            ends = begins + size
+            if ends > end:
                 break
-            if first == WHOLE_TEXT and not self._fragments:
-                self._take_text(data[body : body + size])
+            if data[at] == WHOLE_TEXT and not self._fragments:
+                self._take_text(data[begins:ends])
             else:
-                self._feed(data[at : body + size])
-            at = body + size
+                self._feed(data[at:ends])
+            at = ends
         return data[at:] if at else data
 
     def _take_text(self, payload: bytes) -> None:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 CLOSE_LOST, CLOSE_BUSY, CLOSE_REPLACED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1006, 1013, 4409, 4429, 4500
 MESSAGES_A_TURN = 16  # of one caller, before the loop looks after the others
+TAKER = "frontdesk.taker"  # an extension of our own server's scope; see config.sound_socket
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
 
 _REFUSALS = {
@@ -177,6 +178,14 @@ class CallConsumer:
 
     async def _listen(self, bridge: Bridge) -> int:
         """Hand on what the caller says. Return the code with which it left."""
+        take_texts = self._scope.get("extensions", {}).get(TAKER, _ignored)
+        take_texts(bridge.from_caller)  # what our own server hands over past the queue
+        try:
+            return await self._listen_to_queue(bridge)
+        finally:
+            take_texts(None)
+
+    async def _listen_to_queue(self, bridge: Bridge) -> int:
         for number in count(1):
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
@@ -241,6 +250,10 @@ class CallConsumer:
         if 1000 < code < 3000 and not self._answers_http:
             code += 3000  # Daphne has no other code below 3000: 1013 becomes 4013
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+def _ignored(take: Callable[[str], None] | None) -> None:
+    """Another server knows no short way: all that the caller says comes by `receive`."""
 
 
 def _read_handshake(scope: dict[str, Any]) -> Handshake:
