@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -52,7 +53,7 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": "bench.settings",
             "DEBUG": "false",
-            "SECRET_KEY": "of a measurement on loopback",
+            "SECRET_KEY": secrets.token_urlsafe(48),
             "DATA_KEYS": Fernet.generate_key().decode(),
             "ALLOWED_HOSTS": "127.0.0.1",
             "TRUSTED_PROXIES": "1",  # each caller names an address of its own

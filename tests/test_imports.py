@@ -20,8 +20,8 @@ LAYERS = {
         agents_app.demo.receptionists agents_app.practice.choice agents_app.practice.days agents_app.practice.matching
         agents_app.practice.normal agents_app.practice.slot_ids agents_app.practice.slots
         sessions_app.admission sessions_app.byte_ranges sessions_app.call sessions_app.cost sessions_app.dialect
-        sessions_app.effects sessions_app.events sessions_app.frame_heads sessions_app.journal_format sessions_app.outbox
-        sessions_app.review.figures sessions_app.spool_format sessions_app.unheard
+        sessions_app.effects sessions_app.events sessions_app.frame_heads sessions_app.journal_format
+        sessions_app.outbox sessions_app.review.figures sessions_app.spool_format sessions_app.unheard
         """,
     "what a receptionist is": "agents_app",
     "rows": "sessions_app.addresses sessions_app.models",
