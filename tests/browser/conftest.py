@@ -130,7 +130,7 @@ def begin(page: Page, server: FakeServer) -> Callable[..., Any]:
     async def begin(mode: str = "voice", *, start: str = "", **call: Any) -> Caller:
         await page.click(start or f"#start-{mode}")
         caller = await server.caller()
-        facts = {"reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 600, "resume": None}
+        facts = {"reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 600}
         await caller.send(SESSION_CREATED, {"type": "frontdesk.call", **facts, **call})
         await page.wait_for_selector("body[data-status=listening]")
         return caller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ async def test_every_state_is_accessible_and_fits(
     await page.click("#start-voice")
     caller: Caller = await server.caller()
     await see("02-connecting")
-    facts = {"reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 110, "resume": None}
+    facts = {"reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 110}
     await caller.send(SESSION_CREATED, {"type": "frontdesk.call", **facts})
     await status(page, "thinking")
     await see("03-thinking")
@@ -111,6 +112,34 @@ async def test_every_state_is_accessible_and_fits(
     await caller.close(1000)
     await status(page, "ended")
     await see("10-ended")
+
+    assert faults == []
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 860, "light"), (390, 844, "dark")])
+async def test_the_way_back_is_accessible_and_fits(
+    page: Page, server: FakeServer, begin: Callable[..., Any], tmp_path: Path, width: int, height: int, scheme: Any
+) -> None:
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    caller: Caller = await begin()
+    await caller.send({"type": "frontdesk.resume", "token": "token_1", "valid_s": 60})
+    await caller.send(*said("item_2", "I would like to book a cleaning."))
+    await caller.next("frontdesk.resume")
+    server.refused_handshakes = 99
+    await page.evaluate("Math.random = () => 0.1")
+
+    await caller.close(1001)
+    await status(page, "reconnecting")
+    faults = await look(page, tmp_path, "13-reconnecting")
+    await page.reload()
+    await page.wait_for_selector("#continue:visible")
+    faults += await look(page, tmp_path, "14-continue")
+    await page.focus("#continue-call")
+    await page.keyboard.press("Enter")
+    await status(page, "error")
+    faults += await look(page, tmp_path, "15-not-continued")
 
     assert faults == []
 

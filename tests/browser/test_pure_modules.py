@@ -317,3 +317,41 @@ async def test_a_guard_that_is_off_or_has_nothing_to_guard_against_changes_no_sa
     )
 
     assert changed == [False, False, False, True]
+
+
+def told_done(item: str, text: str) -> Event:
+    content = [{"type": "output_audio", "transcript": text}]
+    message = {"id": item, "type": "message", "role": "assistant", "status": "completed", "content": content}
+    return {"type": "conversation.item.done", "item": message, "previous_item_id": None}
+
+
+async def test_captions_told_again_after_a_lost_line_are_the_same_and_hold_what_was_missed(captions: Any) -> None:
+    cut = {"type": "interrupted", "items": [{"item_id": "a1", "played_ms": 500, "received_ms": 1000}]}
+    spoken = {"type": "output_audio", "transcript": "When would you like to come?"}
+    card = {"type": "frontdesk.card", "id": "card_1", "lines": [["When", "Monday"]]}
+    before = [
+        added("a1", "assistant"),
+        delta("a1", "One two three four"),
+        cut,
+        added("a2", "assistant"),
+        delta("a2", "When"),
+    ]
+    again = [
+        added("a1", "assistant", None, {"type": "output_audio", "transcript": "One two"}),
+        told_done("a1", "One two"),
+        card,
+        card,
+        added("a2", "assistant", "a1", spoken),
+        delta("a2", " Today?"),
+    ]
+
+    assert await captions(*before, *again) == [
+        ("agent", "final", "One two", " three four"),
+        ("card", "final", "", ""),
+        ("agent", "streaming", "When would you like to come? Today?", ""),
+    ]
+    assert await captions(*again) == [
+        ("agent", "final", "One two", ""),
+        ("card", "final", "", ""),
+        ("agent", "streaming", "When would you like to come? Today?", ""),
+    ]

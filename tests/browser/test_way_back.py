@@ -316,3 +316,21 @@ _PUT = """([text, change]) => {
   if (change === "text") entry = "x";
   sessionStorage["frontdesk.call"] = JSON.stringify(entry);
 }"""
+
+
+async def test_waits_grow_within_bounds_and_are_longer_for_a_server_that_restarts(modules: Page) -> None:
+    waits = await modules.evaluate(
+        """async () => {
+          const { waitMs, mayComeBack } = await import("/static/sessions_app/line.js");
+          const spans = (code) => Array.from({ length: 12 }, (_, tries) => waitMs(tries, { code, share: 1 }));
+          return {
+            broken: spans(1006), restart: spans(1012), daphne: spans(4012), none: waitMs(9, { code: 1006, share: 0 }),
+            back: [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4012, 4013, 4401, 4409, 4429, 4500].filter(mayComeBack),
+          };
+        }"""
+    )
+
+    assert waits["broken"] == [2000] * 7 + [4000, 8000, 16000, 30000, 30000]
+    assert waits["restart"] == waits["daphne"] == [8000, 16000] + [30000] * 10
+    assert waits["none"] == 0
+    assert waits["back"] == [1001, 1005, 1006, 1012, 1013, 4012, 4013]

@@ -6,7 +6,8 @@ import { HAS_TOKEN } from "./session_requests.js";
 export const GIVE_UP_MS = 60_000; // as long as a call waits for its caller
 const WAITING_FRAMES = 50; // 2 s of the microphone: older words would be answered too late
 const RESUME_TIMEOUT_MS = 5_000;
-const FIRST_WAIT_MS = 1_000; // for a line of our own that broke
+const QUICK_WAIT_MS = 2_000; // for a line of our own that broke: most are back within seconds
+const QUICK_TRIES = 6;
 const RESTART_WAIT_MS = 8_000; // for a server that restarts: all of its callers come back at once
 const LONGEST_WAIT_MS = 30_000;
 const RESTARTING = [1012, 1013];
@@ -16,10 +17,11 @@ export function mayComeBack(given) {
   return [1001, 1005, 1006, ...RESTARTING].includes(plain(given));
 }
 
-/** How long to wait before try number `tries`, from 0: any part of a span that doubles. `share` is from 0 to 1. */
+/** How long to wait before try number `tries`, from 0: any part of a span that grows. `share` is from 0 to 1. */
 export function waitMs(tries, { code, share }) {
-  const first = RESTARTING.includes(plain(code)) ? RESTART_WAIT_MS : FIRST_WAIT_MS;
-  return share * Math.min(LONGEST_WAIT_MS, first * 2 ** tries);
+  const restarting = RESTARTING.includes(plain(code));
+  const span = restarting ? RESTART_WAIT_MS * 2 ** tries : QUICK_WAIT_MS * 2 ** Math.max(0, tries - QUICK_TRIES);
+  return share * Math.min(LONGEST_WAIT_MS, span);
 }
 
 const plain = (code) => (code >= 4011 && code <= 4013 ? code - 3000 : code); // Daphne cannot spell 1011 to 1013

@@ -75,6 +75,7 @@ function remember(changes) {
 }
 
 function start(mode) {
+  if (store.state.phase === "idle") call.giveUp(passes.offer()); // a new call, though another waits
   const sound = settings.recordingOffered && !byId("keep-no-sound").checked;
   call.start(mode, sound ? "accepted" : "declined");
 }
