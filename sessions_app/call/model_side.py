@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sessions_app import events
-from sessions_app.call import chatter, ending, items, monologue, tool_side, turns, upstream
+from sessions_app.call import chatter, ending, hearing, items, monologue, tool_side, turns, upstream
 from sessions_app.call.link import LinkState
 from sessions_app.call.responses import MAX_OVERTAKEN, Purpose
 from sessions_app.call.state import CallState, Sent
@@ -63,11 +63,6 @@ def _fields(event: events.ServerEvent) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _pass_on(state: CallState, event: events.ServerEvent, at: int, *, in_order: bool = False) -> list[Effect]:
-    shown = as_heard(event)
-    return state.tell(shown, at, in_order=in_order) if shown is not None else []
-
-
 _DELTAS = (events.TextDelta, events.TranscriptDelta, events.AudioDelta)
 
 
@@ -78,7 +73,7 @@ def _output(state: CallState, event: events.ServerEvent, at: int) -> list[Effect
         return []
     if response_id in state.responses.stopped and isinstance(event, _DELTAS):
         return []
-    return _pass_on(state, event, at, in_order=True)
+    return hearing.pass_on(state, event, at, in_order=True)
 
 
 def _response_of(event: events.ServerEvent) -> str:
@@ -141,73 +136,6 @@ def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
     return []
 
 
-def _speech_started(state: CallState, event: events.SpeechStarted, at: int) -> list[Effect]:
-    state.floor.speaking = event.item_id
-    state.link.owed_since = None  # what was owed is answered together with this
-    state.stirred(at, caller=True)
-    state.responses.hold()
-    began = state.sound.at(event.audio_start_ms, at)
-    monologue.began(state, at)
-    state.transcript.speech_began(event.item_id, began)
-    tool_side.recap_heard(state, at)
-    # The event comes late, and the start that it names lies before the voice by the padding.
-    state.confirmation.caller_began(event.item_id, min(at, began + state.brief.prefix_padding_ms))
-    return _pass_on(state, event, at) + turns.interrupt(state, at)
-
-
-def _speech_stopped(state: CallState, event: events.SpeechStopped, at: int) -> list[Effect]:
-    state.floor.speaking = None
-    state.floor.turn_ended_at = at
-    state.stirred(at, caller=True)
-    since = state.monologue.since
-    if since is not None and state.transcript.began_at(event.item_id) is None:  # the last part of a monologue
-        state.transcript.speech_began(event.item_id, since)
-        state.confirmation.caller_began(event.item_id, since)
-    monologue.stopped(state, event.item_id)
-    state.transcript.speech_ended(event.item_id, state.sound.at(event.audio_end_ms, at))
-    return _pass_on(state, event, at)
-
-
-def _committed(state: CallState, event: events.Committed, at: int) -> list[Effect]:
-    since = state.monologue.since
-    if monologue.is_part(state, event.item_id, at):
-        return _pass_on(state, event, at) + _part(state, event.item_id, at, since=at if since is None else since)
-    if monologue.is_leftover(state, event.item_id):
-        return _pass_on(state, event, at)
-    state.floor.speaking, state.floor.turn_ended_at = None, at
-    state.stirred(at, caller=True)
-    state.functions.new_turn()
-    if not state.floor.hands_free and state.transcript.began_at(event.item_id) is None:
-        # With push-to-talk nothing told when it began.
-        tool_side.recap_heard(state, at)
-        state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
-        state.floor.pressed_at = None
-    elif state.link.ahead:
-        state.link.ahead = False  # its answer overtook it
-    elif state.link.owed_since is None:
-        state.link.owed_since = at
-    return _pass_on(state, event, at) + state.send(state.responses.release(), at)
-
-
-def _part(state: CallState, item_id: str, at: int, *, since: int) -> list[Effect]:
-    """A part of a monologue is kept; its caller still has the floor."""
-    state.stirred(at, caller=True)
-    state.functions.new_turn()
-    if not state.floor.hands_free:
-        tool_side.recap_heard(state, at)
-        state.confirmation.caller_began(item_id, since)
-        state.floor.pressed_at = at
-    if state.transcript.began_at(item_id) is None:
-        state.transcript.speech_began(item_id, since)
-    state.transcript.speech_ended(item_id, at)
-    return []
-
-
-def _cleared(state: CallState, event: events.Cleared, at: int) -> list[Effect]:
-    state.floor.speaking = None
-    return _pass_on(state, event, at) + state.send(state.responses.release(), at)
-
-
 def _item_added(state: CallState, event: events.ItemAdded, at: int) -> list[Effect]:
     taken = items.take_up(state, event.item, at, previous_id=event.previous_item_id)
     return taken + upstream.seeded(state, event.item.id, at)
@@ -239,31 +167,6 @@ def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Eff
     if chatter.asks_for_tools(state):
         return state.note_own("function_call.unsaid", at, call_id=item.call_id)
     return tool_side.function_called(state, item, at)
-
-
-def _transcription_delta(state: CallState, event: events.TranscriptionDelta, at: int) -> list[Effect]:
-    grown = state.transcript.grow(event.item_id, event.delta)
-    return _pass_on(state, event, at) + turns.caller_words(state, event.item_id, grown, at)
-
-
-def _transcription_completed(state: CallState, event: events.TranscriptionCompleted, at: int) -> list[Effect]:
-    text = event.transcript.strip()
-    known = "done" if text else "failed"
-    state.tally.spend_transcription(event.usage)
-    effects = _pass_on(state, event, at)
-    effects += state.save(*state.transcript.change(event.item_id, text=text, transcript_state=known))
-    effects += turns.caller_words(state, event.item_id, text, at)
-    effects += tool_side.caller_answered(state, event.item_id, text, at)
-    if text:
-        chatter.words_came(state)
-        return effects
-    return effects + chatter.no_words(state, event.item_id, at) + monologue.silent_part(state, event.item_id, at)
-
-
-def _transcription_failed(state: CallState, event: events.TranscriptionFailed, at: int) -> list[Effect]:
-    effects = _pass_on(state, event, at)
-    effects += state.save(*state.transcript.change(event.item_id, transcript_state="failed"))
-    return effects + tool_side.caller_answered(state, event.item_id, None, at)
 
 
 def _response_created(state: CallState, event: events.ResponseCreated, at: int) -> list[Effect]:
@@ -408,15 +311,15 @@ def _text_done(state: CallState, event: events.TextDone, at: int) -> list[Effect
 _REACTIONS: dict[type[events.ServerEvent], Callable[[CallState, Any, int], list[Effect]]] = {
     events.SessionUpdated: _session_updated,
     events.Error: _error,
-    events.SpeechStarted: _speech_started,
-    events.SpeechStopped: _speech_stopped,
-    events.Committed: _committed,
-    events.Cleared: _cleared,
+    events.SpeechStarted: hearing.speech_started,
+    events.SpeechStopped: hearing.speech_stopped,
+    events.Committed: hearing.committed,
+    events.Cleared: hearing.cleared,
     events.ItemAdded: _item_added,
     events.ItemDone: _item_done,
-    events.TranscriptionDelta: _transcription_delta,
-    events.TranscriptionCompleted: _transcription_completed,
-    events.TranscriptionFailed: _transcription_failed,
+    events.TranscriptionDelta: hearing.transcription_delta,
+    events.TranscriptionCompleted: hearing.transcription_completed,
+    events.TranscriptionFailed: hearing.transcription_failed,
     events.ResponseCreated: _response_created,
     events.ResponseDone: _response_done,
     events.OutputItemAdded: _output,

@@ -73,7 +73,7 @@ class CallSession(models.Model):
         DataClass.PUBLIC: (
             "id reference clinic version state state_history started_at ended_at duration_ms end_reason error_code "
             "outcome channel recording_kept notice_sha256 notice_answer notice_at usage counters cost_microusd owner "
-            "epoch lease_until resume_until reviewed_at reviewed_by"
+            "epoch lease_until resume_until stop_requested_at reviewed_at reviewed_by"
         ),
         DataClass.PERSONAL: "origin",
         DataClass.SECRET: "resume_digest resume_spent",
