@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -138,6 +139,23 @@ def test_refused_form_does_not_send_the_key_back(manager: Client, clinic: Clinic
 
     assert list(response.context["adminform"].form.errors) == ["phone"]
     assert "CANARY" not in response.content.decode()
+
+
+def test_manager_sets_what_calls_may_cost_and_takes_it_back(manager: Client, clinic: Clinic):
+    other = make_clinic()
+    manager.post(page(clinic), clinic_form(clinic, daily_cap_usd="7.50", monthly_cap_usd="100"))
+    manager.post(page(other), clinic_form(other, daily_cap_usd="7.50"))
+    clinic.refresh_from_db()
+    other.refresh_from_db()
+    caps = (clinic.daily_cap_usd, clinic.monthly_cap_usd, other.daily_cap_usd)
+
+    refused = manager.post(page(clinic), clinic_form(clinic, daily_cap_usd="0"))
+    manager.post(page(clinic), clinic_form(clinic, daily_cap_usd=""))
+    clinic.refresh_from_db()
+
+    assert caps == (Decimal("7.50"), Decimal("100"), None)
+    assert "daily_cap_usd" in refused.context["adminform"].form.errors
+    assert (clinic.daily_cap_usd, clinic.monthly_cap_usd) == (None, None)
 
 
 def test_day_may_have_several_stretches_of_opening_hours(manager: Client, clinic: Clinic):
