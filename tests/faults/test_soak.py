@@ -22,12 +22,13 @@ from django.db import connection
 from agents_app.models import Agent
 from sessions_app.client_secrets import Notice, mint
 from sessions_app.models import CallSession, Item, Recording
-from tests.faults.caller import Plan
+from tests.faults.caller import Plan, run_calls
 from tests.faults.kit import (
     plan_of,
     roomy_clinic,
     running_caller,
     running_echo_process,
+    token_of,
     usage_of,
 )
 from tests.faults.proxy import Proxy, running_proxy
@@ -39,7 +40,8 @@ POSTGRESQL = connection.vendor == "postgresql"
 SOAK_CALLS = int(os.environ.get("SOAK_CALLS", "100"))
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 STARTS_A_SECOND = 20.0
-SETTLE_S = 2.0  # after the beginnings, before anything is measured
+SETTLE_S = 1.5  # after the beginnings, before anything is measured
+WARM_UP = 2
 DIRECT = 5  # calls to the echo itself, at the same time: what the machine and the caller add by themselves
 MAX_ADDED_P99_MS = 50.0
 MAX_MOVED_P99_MS = 10.0
@@ -101,18 +103,20 @@ async def carry(
     assert ramp_s < KEY_SECONDS / 2
     keys_file = directory / "keys"
     keys_file.touch(mode=0o600)
-    keys_file.write_text(await in_thread(lambda: keys_of(agent, calls)))
     through = plan_of(server, agent, "", calls=calls, seconds=seconds, ramp_s=ramp_s)
 
     with running_echo_process(server.upstream_port) as echo_port:
         direct = Plan(f"ws://127.0.0.1:{echo_port}/v1/realtime?model=echo", calls=DIRECT, seconds=seconds, direct=True)
+        # What a process loads once is loaded.
+        await run_calls(plan_of(server, agent, await in_thread(lambda: token_of(agent)), calls=WARM_UP, seconds=1.0))
+        keys_file.write_text(await in_thread(lambda: keys_of(agent, calls)))
         before = usage_of(server.pid)
         async with running_caller(through, keys_file=keys_file) as caller, running_caller(direct) as beside:
-            await eventually(lambda: speaking(agent), lambda begun: begun >= calls)
+            await eventually(lambda: speaking(agent), lambda begun: begun >= calls + WARM_UP)
+            await asyncio.sleep(SETTLE_S)
             caller.mark("calm")
-            top = asyncio.create_task(highest(server.pid, seconds - ramp_s))
+            top = asyncio.create_task(highest(server.pid, seconds - ramp_s - SETTLE_S))
             if disturb is not None:
-                await asyncio.sleep(SETTLE_S)
                 await disturb(caller.mark)
             most = await top
             reports = await caller.report(), await beside.report()
@@ -193,7 +197,7 @@ async def stand_still(mark: Callable[[str], None], database: Proxy, redis: Proxy
 
 async def test_calls_are_carried_whole_with_everything_recorded(server: Server, tmp_path: Path):
     """R32 and the soak, reduced: words and sound of three calls, and no frame lost."""
-    carried = await carry(server, tmp_path, calls=3, seconds=2.5)
+    carried = await carry(server, tmp_path, calls=3, seconds=3.0)
 
     whole(carried, 3)
     await all_is_kept(3)
@@ -206,7 +210,7 @@ async def test_calls_lose_nothing_while_the_database_stands_still_and_redis_is_g
             server,
             tmp_path,
             calls=3,
-            seconds=10.0,
+            seconds=12.0,
             disturb=lambda mark: stand_still(mark, database, redis, each_s=1.0),
         )
 

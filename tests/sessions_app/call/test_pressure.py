@@ -1,8 +1,11 @@
-"""R20, R42: what the call makes of an upstream that is too slow, and of a storm of interruptions."""
+"""R20, R32, R42: an upstream that is too slow, a call that is long, and a storm of interruptions."""
 
 from __future__ import annotations
 
+import gc
 import random
+import tracemalloc
+from collections.abc import Callable
 
 from sessions_app.call.responses import CANCELS_WITHIN_MS, MAX_CANCELS
 from sessions_app.call.sound import MAX_GAPS, CallerSound
@@ -10,6 +13,7 @@ from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, Scene
 
 FRAME_MS = 40
+MAX_ITEM_BYTES = 8 * 1024  # of one thing that was said, with all that is known of it
 
 
 def test_positions_after_dropped_sound_fall_where_they_were_spoken():
@@ -103,3 +107,45 @@ def test_barge_ins_by_voice_cancel_nothing_and_cut_each_item_once():
     assert cancels == 0
     assert len(truncated) == len(set(truncated))
     assert scene.call._state.responses.active_id is None
+
+
+def test_sound_costs_a_long_call_no_memory_and_each_turn_a_little():
+    """R32, reduced: sound both ways, and then turns. What is kept is the conversation alone."""
+    scene = Scene().live()
+    frame = encode_audio(bytes(FRAME_MS * MS))
+    scene.begin_reply("resp_long", "item_long")
+
+    def sound(minutes: float) -> None:
+        for _ in range(round(minutes * 60_000 / FRAME_MS)):
+            scene.caller("input_audio_buffer.append", audio=frame)
+            scene.sound("resp_long", "item_long", FRAME_MS)
+            scene.at(scene.now + FRAME_MS / 1000)
+            scene.effects.clear()
+
+    def turns(first: int, count: int) -> None:
+        for n in range(first, first + count):
+            scene.speech(f"item_u{n}", "What about the day after that one, in the afternoon?", ms=40)
+            scene.reply(f"resp_{n}", f"item_a{n}", "Let me see. There is a place at three, and another at four.")
+            scene.effects.clear()
+
+    tracemalloc.start()  # before what is kept for a while: one thing replaces another
+    try:
+        sound(0.8)
+        of_sound = grown_by(lambda: sound(0.8))
+        scene.end_reply("resp_long", "item_long", "A long answer.")
+        turns(0, 50)
+        of_turns = grown_by(lambda: turns(50, 50))
+    finally:
+        tracemalloc.stop()
+
+    assert of_sound < 256 * 1024
+    assert of_turns < 50 * 2 * MAX_ITEM_BYTES
+
+
+def grown_by(play: Callable[[], None]) -> int:
+    """Return by how many bytes all that is kept has grown."""
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    play()
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before
