@@ -126,7 +126,7 @@ class CallConsumer:
 
     async def _give_up(self, handshake: Handshake, reason: CannotBegin) -> None:
         await self._accept(handshake)
-        await self._say(error(reason.code, reason.message))
+        await self._say(error(reason.code, reason.message, retry_after_ms=reason.retry_after_ms))
         await self._close(reason.close_code, reason.code)
 
     async def _turn_away(self, handshake: Handshake, refused: Refusal) -> None:

@@ -42,7 +42,7 @@ from sessions_app.ledger import Prices, alert_unpriced, capped, estimate, prices
 from sessions_app.models import CallSession, Place
 from sessions_app.models.calls import lease
 from sessions_app.realtime import Upstream
-from sessions_app.resuming import CallOver, Return, new_token
+from sessions_app.resuming import CallOver, CarriedElsewhere, Return, new_token
 from sessions_app.resuming import spend as spend_token
 from sessions_app.tool_gateway import CallContext
 
@@ -52,6 +52,7 @@ RESUME_PROTOCOL = "frontdesk-resume."
 REALTIME_PROTOCOL = "realtime"
 STANDIN_KEY = "standin"
 REFERENCE_TRIES = 5
+ELSEWHERE_RETRY_MS = 250  # until a caller who comes back has met the process that carries its call
 CLIPS_KEPT = 256  # in memory: about 150 KB each
 
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
@@ -106,9 +107,10 @@ class BadKey(Exception):
 class CannotBegin(Exception):
     """The key was good, and the call cannot begin. Told on the accepted socket."""
 
-    def __init__(self, code: str, message: str, close_code: int) -> None:
+    def __init__(self, code: str, message: str, close_code: int, *, retry_after_ms: int | None = None) -> None:
         super().__init__(code)
         self.code, self.message, self.close_code = code, message, close_code
+        self.retry_after_ms = retry_after_ms
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,9 @@ def come_back(handshake: Handshake) -> Return:
         back = spend_token(handshake.resume, origin=handshake.origin, owner=PROCESS)
     except CallOver:
         raise call_over() from None
+    except CarriedElsewhere:
+        elsewhere = _("Please try again: your call is on another line")
+        raise CannotBegin("elsewhere", elsewhere, 1013, retry_after_ms=ELSEWHERE_RETRY_MS) from None
     if back is None:
         raise BadKey
     return back

@@ -36,14 +36,18 @@ class CallOver(Exception):
     """The token was good, and its call has ended, or has waited for its caller long enough."""
 
 
+class CarriedElsewhere(Exception):
+    """The token is good, and another process carries the call. It is not spent."""
+
+
 def new_token(call_id: UUID) -> str:
     return f"{call_id.hex}.{secrets.token_urlsafe(32)}"
 
 
 def spend(token: str, *, origin: str, owner: str) -> Return | None:
-    """Spend the token, and let `owner` carry the call. None when it is unknown, spent, or of another origin.
+    """Spend the token of a call that `owner` carries. None when it is unknown, spent, or of another origin.
 
-    One UPDATE on the row's own columns decides, however many try at once. Raises CallOver.
+    One UPDATE on the row's own columns decides, however many try at once. Raises CallOver and CarriedElsewhere.
     """
     call_id = _call_of(token)
     if call_id is None:
@@ -51,10 +55,12 @@ def spend(token: str, *, origin: str, owner: str) -> Return | None:
     given, successor = digest(token), new_token(call_id)
     mine = CallSession.objects.filter(Q(resume_digest=given) | Q(resume_spent=given), pk=call_id, origin=origin)
     waiting = mine.exclude(state=CallSession.State.ENDED).filter(Q(resume_until=None) | Q(resume_until__gt=Now()))
-    taken = waiting.update(
-        resume_digest=digest(successor), resume_spent=given, resume_until=None, owner=owner, epoch=F("epoch") + 1
+    taken = waiting.filter(owner=owner).update(
+        resume_digest=digest(successor), resume_spent=given, resume_until=None, epoch=F("epoch") + 1
     )
     if not taken:
+        if waiting.exclude(owner=owner).exists():
+            raise CarriedElsewhere
         if mine.exists():
             raise CallOver
         return None

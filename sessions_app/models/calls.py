@@ -138,7 +138,7 @@ class CallSession(models.Model):
     counters = models.JSONField(default=dict)  # events that are counted, not stored: audio, deltas
     cost_microusd = models.PositiveBigIntegerField(_("cost"), null=True)
     owner = models.CharField(max_length=64, blank=True)  # the process that carries the call
-    epoch = models.PositiveIntegerField(default=1)  # how often a caller came to it: who knows the number carries it
+    epoch = models.PositiveIntegerField(default=1)  # how often its caller has come: the last one that comes has it
     lease_until = models.DateTimeField(null=True)
     # Tokens of the caller's way back: the one it has been told, and the one before until it says that it got this one.
     resume_digest = models.CharField(max_length=64, blank=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -212,3 +213,26 @@ async def test_caller_who_does_not_know_our_own_events_cannot_come_back(uvicorn:
 
     assert (call.end_reason, call.resume_digest) == ("abandoned", "")
     assert "frontdesk.resume" not in json.dumps(client.events)
+
+
+async def test_caller_who_comes_back_to_another_process_is_told_to_try_again_and_finds_its_own(
+    servers: Callable[[str], Server], agent: Agent
+):
+    mine, other = servers("uvicorn"), servers("daphne")
+    async with mine.upstream(speech=False) as standin:
+        page = await in_call(mine, agent)
+        page.lose()
+        elsewhere = page_of(other, agent)
+        await elsewhere.come_back(page.token)
+        error = (await elsewhere.kind("error"))["error"]
+        assert await elsewhere.next() is None
+
+        await page.come_back()
+        await page.types("What are your opening hours?")
+        answer = await page.reply()
+        await page.close()
+        call = await ended_call(agent)
+
+    assert (error["code"], error["retry_after_ms"], elsewhere.close_code) == ("elsewhere", 250, 4013)
+    assert answer
+    assert (call.end_reason, call.epoch, len(standin.sessions)) == ("caller", 2, 1)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agents_app.models import digest
 from sessions_app import resuming
 from sessions_app.models import CallSession
-from sessions_app.resuming import CallOver, Return
+from sessions_app.resuming import CallOver, CarriedElsewhere, Return
 from tests.make import make_clinic
 from tests.make_calls import make_call
 
@@ -37,15 +37,27 @@ pytestmark = pytest.mark.django_db
 def test_token_brings_its_caller_back_and_another_takes_its_place():
     call, token = waiting_call()
 
-    back = spend(token, owner="there:2")
+    back = spend(token)
 
     assert back is not None
     assert (back.call_id, back.epoch) == (call.pk, 2)
     assert back.token != token
     call.refresh_from_db()
-    assert (call.owner, call.epoch, call.resume_until) == ("there:2", 2, None)
+    assert (call.owner, call.epoch, call.resume_until) == ("here:1", 2, None)
     assert token not in str(call.__dict__)
     assert back.token not in str(call.__dict__)
+
+
+def test_token_is_spent_by_the_process_that_carries_the_call_alone():
+    call, token = waiting_call()
+    resuming.hold(token)
+
+    with pytest.raises(CarriedElsewhere):
+        spend(token, owner="there:2")
+
+    before = CallSession.objects.get(pk=call.pk)
+    assert (before.owner, before.epoch, before.resume_digest) == ("here:1", 1, digest(token))
+    assert spend(token) is not None
 
 
 def test_token_holds_256_bits_and_fits_a_subprotocol():
@@ -160,6 +172,7 @@ class WayBack(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 100), owner=st.sampled_from(["here:1", "there:2"]))
     def come_back(self, which: int, owner: str) -> None:
+        """Only the process that carries the call may take its caller in."""
         token = self.tokens[which % len(self.tokens)]
         try:
             back = spend(token, owner=owner)
@@ -167,10 +180,16 @@ class WayBack(RuleBasedStateMachine):
             assert self.over
             assert token in (self.newest, self.before)
             return
+        except CarriedElsewhere:
+            assert owner != "here:1"
+            assert token in (self.newest, self.before)
+            assert not self.over
+            return
         assert (back is not None) == (token in (self.newest, self.before))
         if back is None:
             return
         assert not self.over
+        assert owner == "here:1"
         self.epoch += 1
         assert (back.epoch, back.call_id) == (self.epoch, self.call.pk)
         self.newest, self.before, self.away = back.token, token, False
