@@ -52,9 +52,11 @@ async def calls(server: Server, agent: Agent, token: str) -> str:
 
 
 async def all_ended(agent: Agent) -> list[str]:
-    ended = CallSession.objects.filter(version__agent=agent, state="ended")
-    await eventually(lambda: Place.objects.count(), lambda taken: not taken)
-    return await in_thread(lambda: list(ended.values_list("error_code", flat=True)))
+    """Return how the agent's calls failed, once the end of each is stored and its place is free."""
+    rows = CallSession.objects.filter(version__agent=agent)
+    await eventually(rows.exclude(state="ended").count, lambda going_on: not going_on)
+    await eventually(lambda: Place.objects.exclude(call_id=None).count(), lambda taken: not taken)
+    return await in_thread(lambda: list(rows.values_list("error_code", flat=True)))
 
 
 async def ask_for_a_key(server: Server, agent: Agent) -> tuple[int, str]:
