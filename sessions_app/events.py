@@ -7,7 +7,6 @@ Only fields named here can ever be passed on.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from typing import Any, ClassVar
@@ -286,13 +285,13 @@ def decode_audio(value: Any) -> bytes:
     if not isinstance(value, str) or not value:
         raise ValueError("audio is base64 text")
     try:
-        return base64.b64decode(value, validate=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
         raise ValueError("audio is not base64") from None
 
 
 def encode_audio(pcm: bytes) -> str:
-    return base64.b64encode(pcm).decode("ascii")
+    return binascii.b2a_base64(pcm, newline=False).decode("ascii")
 
 
 def as_spelled(encoded: str) -> str:

@@ -6,11 +6,14 @@ Pure. No instruction, tool, function call, argument, result, usage or provider's
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from sessions_app import events
 from sessions_app.dialect.said import REQUEST_KEY
 from sessions_app.events import encode_audio
+
+_AUDIO_DELTA_FIELDS = 7  # with the type and the event's own id
 
 # What is copied of an event must be one of these: a word that nobody has listed may be anybody's.
 _ITEM_STATUSES = ("completed", "incomplete", "in_progress")
@@ -106,10 +109,13 @@ def as_heard(event: events.ServerEvent) -> dict[str, Any] | None:
 
 def spelled(event: dict[str, Any]) -> str:
     """Return the event as JSON. Sound is base64, which holds nothing to escape: it is not searched for that."""
-    if event["type"] != events.AudioDelta.TYPE:
+    if event["type"] != events.AudioDelta.TYPE or len(event) != _AUDIO_DELTA_FIELDS:
         return json.dumps(event, ensure_ascii=False)
-    around = json.dumps({name: value for name, value in event.items() if name != "delta"}, ensure_ascii=False)
-    return f'{around[:-1]}, "delta": "{event["delta"]}"}}'
+    return (
+        f'{{"type":"response.output_audio.delta","event_id":{_quoted(event["event_id"])},'
+        f'"response_id":{_quoted(event["response_id"])},"item_id":{_quoted(event["item_id"])},'
+        f'"output_index":{event["output_index"]:d},"content_index":{event["content_index"]:d},"delta":"{event["delta"]}"}}'
+    )
 
 
 def _output(event: events.OutputEvent, **fields: Any) -> dict[str, Any]:
