@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from sessions_app.models import Event
+from tests.faults.kit import until
 from tests.mutations import ALLOWED, AUDIO, FORBIDDEN, REFUSED_AS, SAME, Json, event_of
 from tests.servers import Server, ended_call, in_thread, live_agent
 
@@ -60,6 +61,9 @@ GREEDY: dict[str, Json] = {
 }
 
 
+BURST_BYTES, BURST_MESSAGES = 1_500_000, 800
+
+
 def echoed(text: str, code: str) -> str | None:
     """Return the event_id that the refusal of `text` repeats."""
     if code in ("invalid_json", "message_too_large"):
@@ -70,27 +74,38 @@ def echoed(text: str, code: str) -> str | None:
 
 async def test_no_bent_event_reaches_the_model_and_the_call_goes_on(server: Server):
     agent = await in_thread(live_agent)
-    number = 0
-    expected: list[Any] = []
+    bent: list[tuple[str, str]] = []
+    for number, (bend, code) in enumerate(REFUSED_AS.values()):
+        kinds = (*ALLOWED, *FORBIDDEN)
+        bent += [(bend({**event_of(kind), "event_id": f"mine_{number}"}), code) for kind in kinds]
     told: list[Any] = []
 
     async with server.upstream() as standin:
-        async with server.call(agent) as caller:
-            await caller.until("response.done")
-            for bend, code in REFUSED_AS.values():
-                texts = [bend({**event_of(kind), "event_id": f"mine_{number}"}) for kind in (*ALLOWED, *FORBIDDEN)]
-                number += 1
+        for texts in in_calls([text for text, _ in bent]):
+            async with server.call(agent) as caller:
+                await caller.until("response.done")
                 for text in texts:
                     await caller.socket.send(text)
-                expected += [(code, echoed(text, code)) for text in texts]
                 told += [(await caller.until("error"))[-1]["error"] for _ in texts]
-            await caller.say("Are you there?")
-            await caller.send("response.create")
-            await caller.until("response.done")
+                await caller.say("Are you there?")
+                await caller.send("response.create")
+                await caller.until("response.done")
         await ended_call(agent)
 
-    assert [(error["code"], error["event_id"]) for error in told] == expected
-    assert [event["type"] for event in standin.received[0]] == [*OPENING, "conversation.item.create", "response.create"]
+    assert [(error["code"], error["event_id"]) for error in told] == [(code, echoed(text, code)) for text, code in bent]
+    reached = [*OPENING, "conversation.item.create", "response.create"]
+    sessions = [[event["type"] for event in session] for session in standin.received]
+    assert sessions == [reached] * len(sessions)
+
+
+def in_calls(texts: list[str]) -> list[list[str]]:
+    """Part the texts into what one caller may send at once."""
+    calls: list[list[str]] = [[]]
+    for text in texts:
+        if sum(map(len, calls[-1])) + len(text) > BURST_BYTES or len(calls[-1]) >= BURST_MESSAGES:
+            calls.append([])
+        calls[-1].append(text)
+    return calls
 
 
 async def test_allowed_events_reach_the_model_without_what_was_added(server: Server):
@@ -141,6 +156,7 @@ async def test_what_is_said_before_the_model_is_ready_is_held_to_the_same(uvicor
             for kind in FORBIDDEN:
                 await caller.socket.send(json.dumps(event_of(kind)))
             errors = [(await caller.until("error"))[-1]["error"]["code"] for _ in FORBIDDEN]
+            await until(lambda: standin.received and standin.received[0])
         await ended_call(agent)
 
     assert errors == ["event_not_allowed"] * len(FORBIDDEN)
