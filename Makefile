@@ -1,7 +1,7 @@
 # make run [PORT=8000]   from a bare checkout to a working demo
 # make test              every check and test; make lint, make lock: parts of the same
 # make soak              the long forms of the tests, once, on SQLite
-# make bench [ROUNDS=3 CALLERS=24 SECONDS=6]   what a call costs, beside a bare byte pump
+# make bench [ROUNDS=3 CALLERS=24 SECONDS=6 CAPACITY=1]   what a call costs, beside a bare byte pump
 .PHONY: run test soak bench lint lock python demo-environment dev-environment
 MAKEFLAGS += --no-print-directory
 
@@ -31,9 +31,10 @@ soak: dev-environment
 # The pump and our server under Daphne and uvicorn, in interleaved rounds.
 ROUNDS ?= 3
 CALLERS ?= 24
+CAPACITY ?=
 SECONDS ?= 6
 bench: dev-environment
-	$(VENV)/python -m bench --rounds $(ROUNDS) --callers $(CALLERS) --seconds $(SECONDS)
+	$(VENV)/python -m bench --rounds $(ROUNDS) --callers $(CALLERS) --seconds $(SECONDS) $(if $(CAPACITY),--capacity)
 
 lint: dev-environment
 	$(VENV)/ruff check

@@ -13,13 +13,14 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from bench.figures import Goal, Run, Window, judged, table
-from bench.peers import ORIGIN, Installation, Peer, load, running, running_upstream
+from bench.figures import P99, Goal, Run, Window, judged, table
+from bench.peers import ORIGIN, Installation, Peer, Running, climbing, load, running, running_upstream
 
 REFERENCE = "pump"
 PEERS = (
@@ -34,17 +35,20 @@ PEERS = (
     Peer("stock on daphne", "stock"),
     Peer("stock on daphne slow", "stock", slow=True),
 )
-CPU, P99 = "CPU s per caller-minute", "added p99 ms"
+CPU, ADDED_P99 = "CPU s per caller-minute", "added p99 ms"
 GOALS = (
     Goal("uvicorn, SQLite: CPU / pump", CPU, "uvicorn/sqlite", REFERENCE, 1.15),
     Goal("uvicorn, PostgreSQL: CPU / pump", CPU, "uvicorn/postgresql", REFERENCE, 1.15),
-    Goal("uvicorn, SQLite: added p99 / pump", P99, "uvicorn/sqlite", REFERENCE, 1.5),
-    Goal("uvicorn, SQLite, slow query: added p99 / pump", P99, "uvicorn/sqlite slow", REFERENCE, 1.5),
-    Goal("uvicorn, PostgreSQL: added p99 / pump", P99, "uvicorn/postgresql", REFERENCE, 1.5),
-    Goal("uvicorn, PostgreSQL, slow query: added p99 / pump", P99, "uvicorn/postgresql slow", REFERENCE, 1.5),
+    Goal("uvicorn, SQLite: added p99 / pump", ADDED_P99, "uvicorn/sqlite", REFERENCE, 1.5),
+    Goal("uvicorn, SQLite, slow query: added p99 / pump", ADDED_P99, "uvicorn/sqlite slow", REFERENCE, 1.5),
+    Goal("uvicorn, PostgreSQL: added p99 / pump", ADDED_P99, "uvicorn/postgresql", REFERENCE, 1.5),
+    Goal("uvicorn, PostgreSQL, slow query: added p99 / pump", ADDED_P99, "uvicorn/postgresql slow", REFERENCE, 1.5),
     Goal("daphne, SQLite: CPU / stock consumer", CPU, "daphne/sqlite", "stock on daphne", 0.7),
     Goal("daphne, PostgreSQL: CPU / stock consumer", CPU, "daphne/postgresql", "stock on daphne", 0.7),
 )
+CAPACITY_STEPS = [round(60 * 1.12**step) for step in range(22)]
+CAPACITY_SECONDS, CAPACITY_P99_MS = 4.0, 20.0
+CAPACITY_PEERS = (REFERENCE, "uvicorn/sqlite", "uvicorn/postgresql", "daphne/sqlite", "stock on daphne")
 QUOTABLE_CORES = 0.15  # with more of the machine in others' hands, a p99 says nothing
 PATIENCE_S = 120.0
 ADMIN_DATABASE = "postgres://postgres@127.0.0.1:5432/postgres"
@@ -67,19 +71,47 @@ def run(peer: Peer, place: Place, options: argparse.Namespace) -> Run:
     with running(peer, installation, upstream_port=place.upstream_port, log=place.log) as process:
         count = options.callers
         orders = {
-            "url": process.url,
-            "direct_url": f"ws://127.0.0.1:{place.upstream_port}/v1/realtime?model=bench",
-            "pid": process.pid,
-            "own_pids": [place.upstream_pid],
-            "seconds": options.seconds,
-            "origin": ORIGIN,
-            "asks": not peer.ours,
+            **_orders(process, place, options.seconds),
             "keys": installation.ask(f"keys {count}") if installation else [""] * count,
             "slow_url": f"{process.url}-slow",
             "slow_key": installation.ask("slow") if installation and peer.slow else "",
         }
         measured = load(orders, within_s=options.seconds + PATIENCE_S)
     return _run(measured)
+
+
+def _orders(process: Running, place: Place, seconds: float) -> dict[str, Any]:
+    return {
+        "url": process.url,
+        "direct_url": f"ws://127.0.0.1:{place.upstream_port}/v1/realtime?model=bench",
+        "pid": process.pid,
+        "own_pids": [place.upstream_pid],
+        "seconds": seconds,
+        "origin": ORIGIN,
+        "asks": not process.peer.ours,
+    }
+
+
+def capacity(peer: Peer, place: Place) -> int:
+    """Return how many callers the peer carried at the last step before a frame was lost or the added p99 passed."""
+    installation = place.installations.get(peer.database)
+    carried = 0
+    with (
+        running(peer, installation, upstream_port=place.upstream_port, log=place.log) as process,
+        climbing({**_orders(process, place, CAPACITY_SECONDS), "steps": CAPACITY_STEPS}) as add,
+    ):
+        for before, callers in pairwise([0, *CAPACITY_STEPS]):
+            more = callers - before
+            measured = add(installation.ask(f"keys {more}") if installation else [""] * more)
+            if not measured:
+                break
+            window = Window(**{name: measured[name] for name in Window.__dataclass_fields__})
+            core = window.cpu_s / window.seconds
+            print(f"    {peer.name:24} {callers:4} callers, added p99 {window.added_ms[P99]:.1f} ms, core {core:.2f}")
+            if window.added_ms[P99] > CAPACITY_P99_MS or window.lost or window.closed:
+                break
+            carried = callers
+    return carried
 
 
 def _run(measured: dict[str, Any]) -> Run:
@@ -131,6 +163,10 @@ def main() -> None:
             print(place.log.read_text()[-4000:])
             raise
         print(report(runs))
+        if options.capacity:
+            for peer in peers:
+                if peer.name in CAPACITY_PEERS:
+                    print(f"callers on a core, {peer.name}: {capacity(peer, place)}", flush=True)
         for database, installation in place.installations.items():
             cost = installation.ask("encode")
             if cost["spools"]:
@@ -163,6 +199,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--callers", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--peers", default="")
+    parser.add_argument("--capacity", action="store_true", help="also how many callers a core carries: minutes more")
     return parser.parse_args()
 
 

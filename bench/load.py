@@ -46,6 +46,7 @@ class Orders:
     slow_key: str = ""
     origin: str = ""
     asks: bool = False  # nobody greets on this peer: the caller asks for the reply
+    steps: list[int] = field(default_factory=list)  # how many callers, rising; keys are asked for at each step
 
 
 class Caller(ClientEnd):
@@ -221,11 +222,27 @@ async def measure(orders: Orders) -> dict[str, Any]:
     return {**asdict(window), "setup_ms": one_by_one, "first_setup_ms": first[0], "memory_before_kib": before}
 
 
+async def climb(orders: Orders) -> None:
+    """Add callers step by step; print each step's window, and read the keys of the next before it."""
+    load = Load(orders)
+    await load.connect([""] * orders.direct_callers, direct=True)
+    for callers in orders.steps:
+        line = await asyncio.to_thread(sys.stdin.readline)
+        if not line:
+            break
+        await load.connect(json.loads(line))
+        print(json.dumps({**asdict(await load.window()), "callers": callers}), flush=True)
+    await load.leave()
+
+
 def main() -> None:
     orders = Orders(**json.loads(sys.stdin.readline()))
     gc.freeze()
     gc.disable()
-    print(json.dumps(uvloop.run(measure(orders))))
+    if orders.steps:
+        uvloop.run(climb(orders))
+    else:
+        print(json.dumps(uvloop.run(measure(orders))))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,38 @@ def load(orders: dict[str, Any], *, within_s: float) -> dict[str, Any]:
     )
     measured: dict[str, Any] = json.loads(answered.stdout)
     return measured
+
+
+@contextlib.contextmanager
+def climbing(orders: dict[str, Any]) -> Iterator[Callable[[list[str]], dict[str, Any]]]:
+    """Run the generator for rising numbers of callers; yield what adds callers, by their keys, and measures them."""
+    process = subprocess.Popen(
+        _pinned(OTHER_CORE, sys.executable, "-m", "bench.load"),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    told, heard = process.stdin, process.stdout
+
+    def tell(order: Any) -> None:
+        told.write(f"{json.dumps(order)}\n")
+        told.flush()
+
+    def add(keys: list[str]) -> dict[str, Any]:
+        tell(keys)
+        measured: dict[str, Any] = json.loads(heard.readline() or "{}")
+        return measured
+
+    try:
+        tell(orders)
+        yield add
+    finally:
+        with contextlib.suppress(OSError):
+            told.close()
+        end(process)
 
 
 def _pinned(core: int, *arguments: str) -> list[str]:
