@@ -55,7 +55,7 @@ async def all_ended(agent: Agent) -> list[str]:
     """Return how the agent's calls failed, once the end of each is stored and its place is free."""
     rows = CallSession.objects.filter(version__agent=agent)
     await eventually(rows.exclude(state="ended").count, lambda going_on: not going_on)
-    await eventually(lambda: Place.objects.exclude(call_id=None).count(), lambda taken: not taken)
+    await eventually(Place.objects.count, lambda taken: not taken)
     return await in_thread(lambda: list(rows.values_list("error_code", flat=True)))
 
 
