@@ -189,3 +189,29 @@ async def test_slow_reader_of_sound_costs_what_it_is_late_and_no_more():
     assert leg.sound_bytes == 51 * 1920  # two seconds, and the newest
     assert dropped == (10_000 - 51) * 1920
     running.cancel()
+
+
+async def test_what_is_sent_at_once_and_what_had_to_wait_keep_their_order():
+    wire, takes = Wire(), True
+
+    def try_send(text: str) -> bool:
+        if takes:
+            wire.sent.append(text)
+        return takes
+
+    leg = Leg(wire.send, try_send=try_send)
+    leg.put("before it runs")
+    running = asyncio.create_task(leg.run())
+    await wire.asked.wait()
+    await asyncio.sleep(0)
+    leg.put("at once")
+    sent_at_once = list(wire.sent)
+    takes = False
+    leg.put("must wait")
+    takes = True
+    leg.put("behind it")
+    leg.finish()
+    await finished(running)
+
+    assert sent_at_once == ["before it runs", "at once"]
+    assert wire.sent == ["before it runs", "at once", "must wait", "behind it"]
