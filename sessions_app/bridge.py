@@ -60,6 +60,7 @@ class Facts(Protocol):
 
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
+CLOSE_REPLACED = 4409
 LOOK_AFTER_SOUND_S = 0.25  # how late, at most, a time is noticed that a frame of sound has set
 MAX_SOUND_WAIT_S = 2.0  # for an upstream that is too slow: later than this nobody would be answered in time
 
@@ -80,16 +81,20 @@ class Bridge:
         self._opening = opening
         self._connect, self._recorder, self._gateway, self._spool = connect, recorder, gateway, spool
         self._account = account
-        self._started = self._now = time.monotonic()
+        past = opening.brief.past
+        self._now = time.monotonic()
+        self._started = self._now - (past.elapsed_ms / 1000 if past is not None else 0.0)
         self._sample_bytes = opening.brief.audio.sample_bytes
         self._call = Call(opening.brief, started=self._started)
         self._caller: Leg | None = None
-        self._token, self._epoch = "", 1  # the caller's way back, and how often it has come
+        self._token = ""  # the caller's way back
+        self._epoch = 1 if past is None else past.epoch - 1  # how often it has come
         self._model: asyncio.Task[None] | None = None  # carries the upstream connection
         self._model_out: Leg | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
+        self.moved = False  # to another process
         self.hung_up: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
 
     @property
@@ -163,6 +168,14 @@ class Bridge:
     def stop(self, reason: str) -> None:
         """End the call now."""
         self._take(lambda now: self._call.stop(reason, now=now))
+
+    def let_go(self) -> None:
+        """Another process carries the call by now. Nothing of it is stored here any more, not even an end."""
+        if self._call.ended:
+            return
+        self.moved = True
+        self._call.let_go()
+        self._hang_up(HangUp(CLOSE_REPLACED, "replaced"))
 
     # The model's leg.
 

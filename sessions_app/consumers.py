@@ -36,6 +36,7 @@ T = TypeVar("T")
 CLOSE_LOST, CLOSE_BUSY, CLOSE_REPLACED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1006, 1013, 4409, 4429, 4500
 MESSAGES_A_TURN = 16  # of one caller, before the loop looks after the others
 TAKER = "frontdesk.taker"  # an extension of our own server's scope; see config.sound_socket
+RETRY_MS = 2000
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
 
 _REFUSALS = {
@@ -110,12 +111,17 @@ class CallConsumer:
         """A caller comes back to its call. Its token is spent first: of two at once, one has it in the end."""
         try:
             back = await self._open(lambda: come_back(handshake))
-            bridge = registry().resumed(back)
+            bridge = await registry().resumed(back)
         except BadKey:
             await self._refuse()
             return
         except CannotBegin as reason:
             await self._give_up(handshake, reason)
+            return
+        except Exception as fault:  # the old token is good until the caller has the new one: it may try again
+            logger.error("A call could not go on", extra={"error": type(fault).__name__})
+            again = CannotBegin("server_error", _("Please try again"), CLOSE_BUSY, retry_after_ms=RETRY_MS)
+            await self._give_up(handshake, again)
             return
         await self._accept(handshake)
         leg = self._leg()

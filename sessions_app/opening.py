@@ -227,9 +227,8 @@ def _begin(
         lease_until=lease(),
         resume_digest=digest(token) if token else "",
     )
-    return Opening(
-        _brief(session, version, handshake, prices), CallContext(call_id, clinic), upstream, recording, token
-    )
+    brief = brief_of(session, version, prices, own_events=handshake.own_events)
+    return Opening(brief, CallContext(call_id, clinic), upstream, recording, token)
 
 
 def _new_session(**fields: Any) -> CallSession:
@@ -261,7 +260,8 @@ def _tries_again(clinic: Clinic, access: Access) -> bool:
     return True
 
 
-def _brief(session: CallSession, version: AgentVersion, handshake: Handshake, prices: Prices) -> CallBrief:
+def brief_of(session: CallSession, version: AgentVersion, prices: Prices, *, own_events: bool) -> CallBrief:
+    """Return what the call of this row begins with, or goes on with."""
     clinic, content = session.clinic, version.content
     registered = registered_tools()
     facts = ClinicFacts(name=clinic.name, phone=clinic.phone, address=clinic.address)
@@ -281,7 +281,7 @@ def _brief(session: CallSession, version: AgentVersion, handshake: Handshake, pr
         tools=tools,
         rules=rules_from(content),
         clips={line: sound_of(pk) for pk, line in Clip.objects.filter(version=version).values_list("pk", "line")},
-        own_events=handshake.own_events,
+        own_events=own_events,
         recording=session.recording_kept,
         demo_voice=settings.OPENAI_BASE_URL == settings.STANDIN_URL,
         expires_at=int(session.started_at.timestamp()) + clinic.max_call_minutes * 60,

@@ -71,7 +71,7 @@ def end_abandoned(call_id: UUID, *, lease_until: datetime | None) -> bool:
         if not waiting.update(lease_until=None):
             return False
         session = CallSession.objects.select_related("clinic").get(pk=call_id)
-        _mark_unknown(session)
+        mark_unknown(session)
         store([Entry(call_id, _end_of(session, lease_until), 0)])
         Place.objects.release(call_id)
     logger.warning("A call was ended whose process had died", extra={"call": str(call_id), "owner": session.owner})
@@ -90,7 +90,7 @@ def _follow(session: CallSession) -> None:
             logger.error("What follows a call could not be begun", extra=about)
 
 
-def _mark_unknown(session: CallSession) -> None:
+def mark_unknown(session: CallSession) -> None:
     """Nobody knows whether these tools ran. A write among them is for the staff to look at."""
     running = ToolCall.objects.filter(session=session, status=ToolCall.Status.RUNNING)
     for row in running.select_for_update():

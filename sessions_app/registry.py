@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ from sessions_app.reaper import Reaper
 from sessions_app.recorder import Recorder
 from sessions_app.recording import Spool
 from sessions_app.refused_keys import noticing
+from sessions_app.reopening import reopen
 from sessions_app.resuming import Return
 from sessions_app.tasks import enqueue_recording
 from sessions_app.threads import in_thread
@@ -41,6 +43,7 @@ HEARTBEAT_S = 5.0  # of a lease of 30 s
 LEFTOVERS_EVERY_S = 60.0
 STOP_LOOK_S = 2.0  # staff who stop a call wait for it
 CLOSE_POOLS_S = 5.0
+MAX_OVER = 1000
 
 
 class CallRegistry:
@@ -51,6 +54,8 @@ class CallRegistry:
         self._ledger = Ledger()
         self._calls: dict[UUID, asyncio.Task[None]] = {}
         self._bridges: dict[UUID, Bridge] = {}
+        self._over: OrderedDict[UUID, None] = OrderedDict()  # calls that ended here: their end may not be stored yet
+        self._reopening: dict[UUID, asyncio.Future[None]] = {}
         self._sockets: set[asyncio.Task[Any]] = set()
         self._heart: asyncio.Task[None] | None = None
         self._ear: asyncio.Task[None] | None = None
@@ -73,12 +78,26 @@ class CallRegistry:
         self._keep_beating()
         return bridge
 
-    def resumed(self, back: Return) -> Bridge:
-        """Return the bridge of a call whose caller has come back. Raises CannotBegin when it is over."""
-        bridge = self._bridges.get(back.call_id)
+    async def resumed(self, back: Return) -> Bridge:
+        """Return the bridge of a call whose caller has come back. Raises CannotBegin when it is over.
+
+        A call that no bridge of ours carries was left by a process that died: it goes on here, from its record.
+        """
+        call_id = back.call_id
+        if call_id not in self._bridges and call_id not in self._over:
+            opening = self._reopening.setdefault(call_id, asyncio.ensure_future(self._reopen(back)))
+            await asyncio.shield(opening)
+        bridge = self._bridges.get(call_id)
         if bridge is None or bridge.hung_up.done():
             raise call_over()
         return bridge
+
+    async def _reopen(self, back: Return) -> None:
+        """Once for all that come at the same time."""
+        try:
+            self.begin(await in_thread(reopen, back))
+        finally:
+            del self._reopening[back.call_id]
 
     async def _carry(self, call_id: UUID, bridge: Bridge, account: Account) -> None:
         try:
@@ -87,9 +106,13 @@ class CallRegistry:
             logger.error("A call failed", extra={"call": str(call_id), "error": type(error).__name__})
         finally:
             del self._bridges[call_id]
+            self._over[call_id] = None
+            if len(self._over) > MAX_OVER:
+                self._over.popitem(last=False)
             try:
-                await in_thread(Place.objects.release, call_id)
-                await account.close()
+                if not bridge.moved:
+                    await in_thread(Place.objects.release, call_id)
+                    await account.close()
             finally:  # only now: a process that ends waits until the place is free
                 del self._calls[call_id]
 
@@ -112,18 +135,24 @@ class CallRegistry:
         while self._calls or self._watched:
             await asyncio.sleep(HEARTBEAT_S)
             try:
-                await in_thread(self._renew_and_reap, list(self._calls))
+                for call_id in await in_thread(self._renew_and_reap, list(self._calls)):
+                    if call_id in self._bridges:
+                        self._bridges[call_id].let_go()
             except Exception as error:  # a database that is away now may be back before the lease ends
                 logger.warning("The heartbeat failed", extra={"error": type(error).__name__})
 
-    def _renew_and_reap(self, call_ids: list[UUID]) -> None:
+    def _renew_and_reap(self, call_ids: list[UUID]) -> list[UUID]:
+        """Return those of our calls that another process carries by now."""
+        moved: list[UUID] = []
         if call_ids:
             Place.objects.renew(call_ids)
             CallSession.objects.renew(call_ids, owner=PROCESS)
+            moved = list(CallSession.objects.carried_elsewhere(call_ids, owner=PROCESS))
         self._reaper.look(own=call_ids, now=time.monotonic())
         if time.monotonic() >= self._leftovers_due:
             settle_leftovers()
             self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY_S
+        return moved
 
     async def _obey(self) -> None:
         """End the calls that staff has asked to stop. Asked of the rows: no message between processes can be lost."""

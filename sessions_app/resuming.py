@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from agents_app.models import digest
 from sessions_app.models import CallSession
+from sessions_app.models.calls import lease
 
 RESUME_SECONDS = 60  # for a caller who is gone to come back
 
@@ -45,9 +46,10 @@ def new_token(call_id: UUID) -> str:
 
 
 def spend(token: str, *, origin: str, owner: str) -> Return | None:
-    """Spend the token of a call that `owner` carries. None when it is unknown, spent, or of another origin.
+    """Spend the token of a call that `owner` carries, or nobody any more: then `owner` does from now on.
 
-    One UPDATE on the row's own columns decides, however many try at once. Raises CallOver and CarriedElsewhere.
+    None when it is unknown, spent, or of another origin. One UPDATE on the row's own columns decides, however many try
+    at once. Raises CallOver and CarriedElsewhere.
     """
     call_id = _call_of(token)
     if call_id is None:
@@ -55,11 +57,17 @@ def spend(token: str, *, origin: str, owner: str) -> Return | None:
     given, successor = digest(token), new_token(call_id)
     mine = CallSession.objects.filter(Q(resume_digest=given) | Q(resume_spent=given), pk=call_id, origin=origin)
     waiting = mine.exclude(state=CallSession.State.ENDED).filter(Q(resume_until=None) | Q(resume_until__gt=Now()))
-    taken = waiting.filter(owner=owner).update(
-        resume_digest=digest(successor), resume_spent=given, resume_until=None, epoch=F("epoch") + 1
+    # A process whose lease has run out is dead. One that only hung finds, when it wakes, that the call is not its own.
+    taken = waiting.filter(Q(owner=owner) | Q(lease_until__lt=Now())).update(
+        resume_digest=digest(successor),
+        resume_spent=given,
+        resume_until=None,
+        epoch=F("epoch") + 1,
+        owner=owner,
+        lease_until=lease(),
     )
     if not taken:
-        if waiting.exclude(owner=owner).exists():
+        if waiting.exists():
             raise CarriedElsewhere
         if mine.exists():
             raise CallOver

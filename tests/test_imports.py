@@ -35,6 +35,7 @@ LAYERS = {
         """,
     "one call": """
         sessions_app.bridge sessions_app.opening sessions_app.probing sessions_app.reaper sessions_app.refused_keys
+        sessions_app.reopening
         sessions_app.tasks
         """,
     "all calls": "sessions_app.registry",

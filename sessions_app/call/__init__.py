@@ -14,6 +14,7 @@ from sessions_app.call import (
     landing,
     model_side,
     monologue,
+    past,
     tool_side,
     turns,
     upstream,
@@ -35,6 +36,8 @@ class Call:
     def __init__(self, brief: CallBrief, *, started: float) -> None:
         self._state = CallState(brief)
         self._started = started
+        if brief.past is not None:
+            past.restore(self._state, brief.past)
 
     def begun(self, *, now: float) -> list[Effect]:
         """The call exists: the upstream connection is asked for while the caller's socket is being accepted."""
@@ -136,6 +139,10 @@ class Call:
             return ending.caller_left(state, at, ended=False) + ending.finished(state, at)
         said = ending.say_goodbye(state, "interrupted", at, code=ending.CLOSE_RESTART)
         return said + ending.finished(state, at)
+
+    def let_go(self) -> None:
+        """Another process carries the call by now: here it is over, and leaves no end."""
+        self._state.life.state = "ended"
 
     def stop(self, reason: str, *, now: float) -> list[Effect]:
         """End now: the process must, something in it failed, or staff said so."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents_app.guardrails import Rule
+from sessions_app.call.function_calls import FunctionCall
 from sessions_app.cost import Rates
+from sessions_app.effects import ItemSaved
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,21 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Past:
+    """A call so far, as its record tells it to a process that goes on with it."""
+
+    elapsed_ms: int
+    epoch: int  # how often its caller has come, this time included
+    items: tuple[ItemSaved, ...] = ()
+    function_calls: tuple[tuple[FunctionCall, str], ...] = ()  # each with the output that the model was given
+    seq: int = 0  # of the last event
+    usage: dict[str, int] = field(default_factory=dict)
+    alarm: str = ""  # the name of the guardrail that tripped
+    patient_id: int | None = None
+    outcomes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class CallBrief:
     call_id: str
     reference: str
@@ -56,6 +73,7 @@ class CallBrief:
     expires_at: int | None = None  # Unix seconds, told to the caller
     rates: Rates | None = None  # what the model costs, as of the call's beginning; None: nobody has said
     transcription_rates: Rates | None = None
+    past: Past | None = None  # None: the call begins
 
     @property
     def prefix_padding_ms(self) -> int:

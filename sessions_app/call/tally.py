@@ -35,6 +35,10 @@ class Tally:
         self.counters: Counter[str] = Counter()
         self.usage: dict[str, int] = {}
 
+    def restore(self, *, seq: int, usage: dict[str, int], ids_from: int) -> None:
+        """Go on from what another process has counted."""
+        self._seq, self.usage, self._sent = seq, dict(usage), ids_from
+
     def new_session(self) -> None:
         """A new session names its events anew."""
         self._seen.clear()

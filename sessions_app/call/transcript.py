@@ -165,6 +165,18 @@ class Transcript:
         entry.growing += delta
         return entry.growing
 
+    def restore(self, facts: tuple[ItemSaved, ...]) -> None:
+        """Take up what another process has recorded, in its order."""
+        for fact in facts:
+            role, kind = ("user", "input_text") if fact.speaker == "caller" else ("assistant", "output_text")
+            body = ItemBody(id=fact.item_id, role=role, content=[Part(type=kind, text=fact.text)], status="completed")
+            entry = Entry(fact, body, done=True, previous=self.last_shown, truncated_ms=fact.heard_ms)
+            self._entries[fact.item_id], self.last_shown = entry, fact.item_id
+            self._positions[fact.item_id] = fact.position
+            self.position = max(self.position, fact.position)
+            if fact.speaker == "caller":
+                self.newest_caller_item = fact.item_id
+
     def entries(self) -> list[Entry]:
         """Return the items, in order."""
         return list(self._entries.values())

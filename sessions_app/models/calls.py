@@ -57,6 +57,10 @@ class CallSessionQuerySet(models.QuerySet["CallSession"]):
         """Return which of these calls staff has asked to stop."""
         return list(self.filter(pk__in=call_ids, stop_requested_at__isnull=False).values_list("pk", flat=True))
 
+    def carried_elsewhere(self, call_ids: Iterable[UUID], *, owner: str) -> list[UUID]:
+        """Return which of these calls a process other than `owner` has taken over."""
+        return list(self.filter(pk__in=call_ids).exclude(owner=owner).values_list("pk", flat=True))
+
     def renew(self, call_ids: Iterable[UUID], *, owner: str) -> int:
         """Say that `owner` still carries these calls. One that was taken for dead meanwhile is alive again."""
         mine = self.filter(pk__in=call_ids, owner=owner)

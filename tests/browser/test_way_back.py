@@ -18,7 +18,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 Begin = Callable[..., Any]
 
 GOING_AWAY = 1001  # what a page may come back after, and a test server can say
-FACTS = {"type": "frontdesk.call", "reference": "7K4Q", "recording": True, "demo_voice": True, "max_call_s": 600}
+FACTS: dict[str, Any] = {
+    "type": "frontdesk.call",
+    "reference": "7K4Q",
+    "recording": True,
+    "demo_voice": True,
+    "max_call_s": 600,
+}
 
 
 def token(name: str) -> dict[str, Any]:
@@ -50,7 +56,10 @@ def item(item_id: str, role: str, text: str, *, state: str = "completed") -> dic
 
 def told_again(item_id: str, role: str, text: str) -> list[dict[str, Any]]:
     about = {"item": item(item_id, role, text), "previous_item_id": None}
-    events = [{"type": "conversation.item.added", **about}, {"type": "conversation.item.done", **about}]
+    events: list[dict[str, Any]] = [
+        {"type": "conversation.item.added", **about},
+        {"type": "conversation.item.done", **about},
+    ]
     if role == "user":
         kind = "conversation.item.input_audio_transcription.completed"
         events.append({"type": kind, "item_id": item_id, "content_index": 0, "transcript": text})
