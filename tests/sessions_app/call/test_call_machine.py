@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from sessions_app.call.budget import Standing
 from sessions_app.call.function_calls import ToolResult
 from sessions_app.effects import (
     AudioToModel,
@@ -245,7 +246,17 @@ class CallMachine(RuleBasedStateMachine):
         self.returns.append(len(self.scene.effects))
         self.take(self.scene.call.caller_back(now=self.scene.now, token="next"))
 
-    # Rules: tools and time.
+    @precondition(lambda self: not self.scene.call.ended)
+    @rule()
+    def sends_too_much(self) -> None:
+        self.take(self.scene.call.too_fast(now=self.scene.now))
+
+    # Rules: tools, money and time.
+
+    @precondition(lambda self: not self.scene.call.ended)
+    @rule(standing=st.sampled_from(Standing))
+    def its_budget_stands(self, standing: Standing) -> None:
+        self.take(self.scene.call.from_ledger(standing, now=self.scene.now))
 
     @precondition(lambda self: not self.scene.call.ended and self.running)
     @rule(ok=st.booleans())
@@ -291,7 +302,7 @@ class CallMachine(RuleBasedStateMachine):
 
 TestCallMachine = CallMachine.TestCase
 TestCallMachine.settings = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
