@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.exceptions import InvalidState
 
 from config.sound_socket import SoundSocket
 
@@ -95,6 +96,12 @@ class _BoundedSocket(SoundSocket):
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self.transport.abort()
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except InvalidState:  # it is closing already: uvicorn does not look
+            self.transport.close()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
