@@ -146,7 +146,7 @@ else:
             "min_size": 1,
             "max_size": 32,
             "timeout": 5,  # seconds that a hop waits for a free connection
-            "max_idle": 300,  # seconds, after which those beyond `min_size` are closed
+            "max_idle": 15,  # seconds, after which those beyond `min_size` are closed: others share the server
             "reconnect_timeout": 3,  # seconds, then whoever asks next tries again: the default's pauses grow to minutes
         },
         **DATABASES["default"].get("OPTIONS", {}),
