@@ -27,11 +27,13 @@ def ask(query: str) -> Any:
         return cursor.fetchone()[0]
 
 
-async def test_next_hop_finds_the_connection_of_the_last_one():
-    first = await in_thread(ask, "SELECT pg_backend_pid()")
-    second = await in_thread(ask, "SELECT pg_backend_pid()")
+MANY_HOPS = 100
 
-    assert first == second
+
+async def test_hops_find_the_connections_of_those_before():
+    hops = [await in_thread(ask, "SELECT pg_backend_pid()") for _ in range(MANY_HOPS)]
+
+    assert len(set(hops)) <= connection.settings_dict["OPTIONS"]["pool"]["max_size"]
 
 
 async def test_hop_after_the_connections_were_killed_works():
