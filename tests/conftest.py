@@ -20,21 +20,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 FLUSH_TRIES = 5
-_flush = TransactionTestCase._fixture_teardown
+_flush: Any = getattr(TransactionTestCase, "_fixture_teardown")  # noqa: B009 - the stubs do not know it
 
 
 def _flush_again(case: TransactionTestCase) -> None:
     """Empty the tables. A server of the run looks at them every few seconds, and PostgreSQL may break the tie by us."""
     for left in reversed(range(FLUSH_TRIES)):
         try:
-            return _flush(case)
+            _flush(case)
+            return
         except CommandError:
             if not left:
                 raise
 
 
-# A patch: Django has no setting for it.
-TransactionTestCase._fixture_teardown = _flush_again  # type: ignore[method-assign]
+setattr(TransactionTestCase, "_fixture_teardown", _flush_again)  # noqa: B010 - a patch: Django has no setting for it
 
 pytest_plugins = ["tests.servers", "tests.serving", "tests.tool_calls"]
 
