@@ -15,10 +15,6 @@ from collections.abc import Awaitable, Callable
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 
 
-class LegClosed(Exception):
-    """The leg's last frame has been put, or too much waited: nothing more goes out."""
-
-
 class Leg:
     """`put` never waits and may be called from any callback of the loop; `run` sends until `finish`."""
 
