@@ -55,7 +55,12 @@ def talk(request: HttpRequest, public_name: str) -> HttpResponse:
 def opening_hours(clinic: Clinic) -> list[tuple[str, str]]:
     """Return each open day with its stretches of opening time, in the week's order."""
     rows = groupby(clinic.hours.order_by("weekday", "opens"), key=ClinicHours.get_weekday_display)
-    return [(str(day), ", ".join(f"{_time(row.opens)} – {_time(row.closes)}" for row in some)) for day, some in rows]  # noqa: RUF001 - a dash is how a range of times is written
+    return [(str(day), ", ".join(_stretch(row) for row in some)) for day, some in rows]
+
+
+def _stretch(row: ClinicHours) -> str:
+    """Return one stretch of opening time, which no line is broken within."""
+    return f"{_time(row.opens)} – {_time(row.closes)}".replace(" ", "\u00a0")  # noqa: RUF001 - a dash is how a range of times is written
 
 
 def page_settings(agent: Agent) -> dict[str, object]:
