@@ -30,6 +30,7 @@ from tests.servers import KINDS, Server, database_url, eventually, in_thread, ru
 pytestmark = pytest.mark.django_db(transaction=True)
 POSTGRESQL = connection.vendor == "postgresql"
 BETWEEN_S = 1.0
+STARTS_A_SECOND = 20.0  # of both kinds: a server takes 30
 Outage = Callable[[Proxy], AbstractAsyncContextManager[None]]
 
 
@@ -125,7 +126,7 @@ async def survive(
     token = await in_thread(lambda: token_of(agent))
     seconds = len(outages) * (each_s + BETWEEN_S) + 2 * BETWEEN_S
     async with server_behind_proxy(kind, directory) as (server, proxy):
-        plan = plan_of(server, agent, token, calls=calls, seconds=seconds)
+        plan = plan_of(server, agent, token, calls=calls, seconds=seconds, ramp_s=2 * calls / STARTS_A_SECOND)
         with running_echo_process(server.upstream_port):
             async with running_caller(plan) as speaking, running_caller(replace(plan, text=True)) as typing:
                 await eventually(stored_sessions, lambda count: count == 2 * calls)
