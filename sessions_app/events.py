@@ -7,10 +7,10 @@ Only fields named here can ever be passed on.
 
 from __future__ import annotations
 
-import binascii
 import json
 from typing import Any, ClassVar
 
+import pybase64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # How the service spells sound.
@@ -284,14 +284,11 @@ def decode_audio(value: Any) -> bytes:
     """Return the bytes of strict base64. Raises ValueError for anything else, and for none at all."""
     if not isinstance(value, str) or not value:
         raise ValueError("audio is base64 text")
-    try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("audio is not base64") from None
+    return pybase64.b64decode(value, validate=True)
 
 
 def encode_audio(pcm: bytes) -> str:
-    return binascii.b2a_base64(pcm, newline=False).decode("ascii")
+    return pybase64.b64encode_as_string(pcm)
 
 
 def as_spelled(encoded: str) -> str:
