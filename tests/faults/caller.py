@@ -90,6 +90,7 @@ class Report:
     errors: Counter[str] = field(default_factory=Counter)  # codes of `error` events
     wrong: Counter[str] = field(default_factory=Counter)  # what may never happen
     setup_ns: list[int] = field(default_factory=list)
+    turned_away_ns: list[int] = field(default_factory=list)  # until a call that never began was closed
     late_ns: list[int] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
 
@@ -119,6 +120,7 @@ class Report:
             "lost": self.lost,
             "round_trip_ms": percentiles(every),
             "setup_ms": percentiles(self.setup_ns),
+            "turned_away_ms": percentiles(self.turned_away_ns),
             "own_lateness_ms": percentiles(self.late_ns),
             "own_cpu_s": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 3),
             "phases": [phase.figures() for phase in self.phases],
@@ -182,6 +184,8 @@ class Call:
         if await self._ready():
             self._report.setup_ns.append(time.perf_counter_ns() - began)
             await (self._type() if self._plan.text else self._speak())
+        elif self._wire.closed.done():
+            self._report.turned_away_ns.append(time.perf_counter_ns() - began)
         await self._goodbye()
 
     def _url(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from agents_app.models import Agent
@@ -46,6 +48,8 @@ DIRECT = 5  # calls to the echo itself, at the same time: what the machine and t
 MAX_ADDED_P99_MS = 50.0
 MAX_MOVED_P99_MS = 10.0
 MAX_BYTES_A_CALL = 1.5 * 1024 * 1024
+SQLITE_CALLS = 20  # what the README says that SQLite carries
+EXPORT_PATIENCE_S = 60.0
 KEY_SECONDS = 60
 
 
@@ -195,6 +199,20 @@ async def stand_still(mark: Callable[[str], None], database: Proxy, redis: Proxy
     await asyncio.sleep(each_s)
 
 
+async def export_all(server: Server, directory: Path, mark: Callable[[str], None], *, for_s: float) -> None:
+    """Take the whole of the database out, again and again for so long, in a process of its own."""
+    mark("export")
+    until = time.monotonic() + for_s
+    while time.monotonic() < until:
+        command = (sys.executable, "manage.py", "backup", str(directory / "backups"))
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=settings.BASE_DIR, env=server.environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(EXPORT_PATIENCE_S):
+            assert await process.wait() == 0
+    mark("after export")
+
+
 async def test_calls_are_carried_whole_with_everything_recorded(server: Server, tmp_path: Path):
     """R32 and the soak, reduced: words and sound of three calls, and no frame lost."""
     carried = await carry(server, tmp_path, calls=3, seconds=3.0)
@@ -222,6 +240,34 @@ async def test_calls_lose_nothing_while_the_database_stands_still_and_redis_is_g
         "after redis",
     ]
     await all_is_kept(3)
+
+
+async def test_calls_lose_nothing_while_all_is_exported(uvicorn: Server, tmp_path: Path):
+    """R47 reduced: on uvicorn, since the database is out of the server's own hands."""
+    carried = await carry(
+        uvicorn, tmp_path, calls=3, seconds=6.0, disturb=lambda mark: export_all(uvicorn, tmp_path, mark, for_s=0.1)
+    )
+
+    whole(carried, 3)
+    assert "export" in [phase["name"] for phase in carried.through["phases"]]
+    await all_is_kept(3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+async def test_twenty_calls_lose_nothing_while_all_is_exported(server: Server, tmp_path: Path):
+    """R47: what SQLite is said to carry, and an export that does not end."""
+    carried = await carry(
+        server,
+        tmp_path,
+        calls=SQLITE_CALLS,
+        seconds=60.0,
+        disturb=lambda mark: export_all(server, tmp_path, mark, for_s=40.0),
+    )
+
+    print(f"{server.kind}: {carried}")
+    whole(carried, SQLITE_CALLS)
+    await all_is_kept(SQLITE_CALLS)
 
 
 @pytest.mark.soak
