@@ -8,8 +8,8 @@ from typing import Any
 
 import django
 import pytest
-from django.core.management import CommandError
-from django.test import TransactionTestCase
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 os.environ.setdefault("DEBUG", "true")
 # Not the ones of DEBUG: servers outside DEBUG, which tests start with the same secrets, refuse those.
@@ -19,24 +19,17 @@ os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-FLUSH_TRIES = 5
-_flush: Any = getattr(TransactionTestCase, "_fixture_teardown")  # noqa: B009 - the stubs do not know it
+pytest_plugins = ["tests.emptying", "tests.servers", "tests.serving", "tests.tool_calls"]
 
 
-def _flush_again(case: TransactionTestCase) -> None:
-    """Empty the tables. A server of the run looks at them every few seconds, and PostgreSQL may break the tie by us."""
-    for left in reversed(range(FLUSH_TRIES)):
-        try:
-            _flush(case)
-            return
-        except CommandError:
-            if not left:
-                raise
-
-
-setattr(TransactionTestCase, "_fixture_teardown", _flush_again)  # noqa: B010 - a patch: Django has no setting for it
-
-pytest_plugins = ["tests.servers", "tests.serving", "tests.tool_calls"]
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Make the test's database, as pytest-django does. It need not outlive its server: no commit waits for the disk."""
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET synchronous_commit = off')
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # which PostgreSQL has; those of before are no more
 
 
 @pytest.fixture(autouse=True)
