@@ -46,7 +46,7 @@ class Orders:
     slow_key: str = ""
     origin: str = ""
     asks: bool = False  # nobody greets on this peer: the caller asks for the reply
-    steps: list[int] = field(default_factory=list)  # how many callers, rising; keys are asked for at each step
+    climbs: bool = False  # keys are read step by step, and each step measured
 
 
 class Caller(ClientEnd):
@@ -223,15 +223,12 @@ async def measure(orders: Orders) -> dict[str, Any]:
 
 
 async def climb(orders: Orders) -> None:
-    """Add callers step by step; print each step's window, and read the keys of the next before it."""
+    """Read the keys of more callers, or of none more, and print a window; again until nothing is said."""
     load = Load(orders)
     await load.connect([""] * orders.direct_callers, direct=True)
-    for callers in orders.steps:
-        line = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
-            break
+    while line := await asyncio.to_thread(sys.stdin.readline):
         await load.connect(json.loads(line))
-        print(json.dumps({**asdict(await load.window()), "callers": callers}), flush=True)
+        print(json.dumps(asdict(await load.window())), flush=True)
     await load.leave()
 
 
@@ -239,7 +236,7 @@ def main() -> None:
     orders = Orders(**json.loads(sys.stdin.readline()))
     gc.freeze()
     gc.disable()
-    if orders.steps:
+    if orders.climbs:
         uvloop.run(climb(orders))
     else:
         print(json.dumps(uvloop.run(measure(orders))))
