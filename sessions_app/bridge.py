@@ -144,7 +144,10 @@ class Bridge:
             refused = refusal
             self._take(lambda now: self._call.refused(refused, now=now))
             return
-        self._take(lambda now: self._call.from_caller(event, now=now), sound=type(event) is said.Append)
+        if isinstance(event, said.Append):
+            self._take_sound(self._call.from_caller, event)
+        else:
+            self._take(lambda now: self._call.from_caller(event, now=now))
 
     def detach(self, leg: Leg | None, code: int) -> bool:
         """The caller's socket is gone, and this is how it closed. False when another has taken its place before."""
@@ -232,27 +235,45 @@ class Bridge:
         except Malformed:
             self._take(lambda now: self._call.malformed(now=now))
             return
-        self._take(lambda now: self._call.from_model(event, now=now), sound=type(event) is AudioDelta)
+        if isinstance(event, AudioDelta):
+            self._take_sound(self._call.from_model, event)
+        else:
+            self._take(lambda now: self._call.from_model(event, now=now))
 
     # Effects.
 
-    def _take(self, decide: Callable[[float], list[Effect]], *, sound: bool = False) -> None:
+    def _take(self, decide: Callable[[float], list[Effect]]) -> None:
         """Let the call decide, and do what it says. A fault of ours ends this call, and says so in its row."""
         if self._call.ended:
             return
         self._now = time.monotonic()
         try:
-            self._perform(decide(self._now), sound=sound)
-        except Exception as fault:  # its text may be patient data
-            logger.error("A call failed", extra={"call": str(self._call_id), "error": type(fault).__name__})
-            self._perform(self._call.stop("internal", now=time.monotonic()))
+            self._perform(decide(self._now))
+        except Exception as fault:
+            self._failed(fault)
 
-    def _perform(self, effects: list[Effect], *, sound: bool = False) -> None:
+    def _take_sound(self, decide: Callable[..., list[Effect]], sound: said.Append | AudioDelta) -> None:
+        """As `_take`. A frame rarely sets a time: when one is due is asked once for many, and not for each of them."""
+        if self._call.ended:
+            return
+        self._now = time.monotonic()
+        try:
+            for effect in decide(sound, now=self._now):
+                _PERFORM[type(effect)](self, effect)
+            if self._alarm is None or self._alarm_at > self._now + LOOK_AFTER_SOUND_S:
+                self._set_alarm(self._now + LOOK_AFTER_SOUND_S)
+        except Exception as fault:
+            self._failed(fault)
+
+    def _failed(self, fault: Exception) -> None:
+        # Not its text, which may be patient data.
+        logger.error("A call failed", extra={"call": str(self._call_id), "error": type(fault).__name__})
+        self._perform(self._call.stop("internal", now=time.monotonic()))
+
+    def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             _PERFORM[type(effect)](self, effect)
-        if sound:
-            self._look_soon()
-        elif not self._call.ended:
+        if not self._call.ended:
             self._set_alarm(self._call.next_tick())
 
     def _to_caller(self, effect: ToCaller) -> None:
@@ -331,11 +352,6 @@ class Bridge:
 
     def _at_ms(self) -> int:
         return round((self._now - self._started) * 1000)
-
-    def _look_soon(self) -> None:
-        """A frame of sound rarely sets a time: when one is due is asked once for many, and not for each of them."""
-        if self._alarm is None or self._alarm_at > self._now + LOOK_AFTER_SOUND_S:
-            self._set_alarm(self._now + LOOK_AFTER_SOUND_S)
 
     def _set_alarm(self, due: float | None) -> None:
         if self._alarm is not None:

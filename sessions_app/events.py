@@ -8,6 +8,8 @@ Only fields named here can ever be passed on.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import pybase64
@@ -15,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # How the service spells sound.
 _AUDIO_DELTA, _AUDIO_DELTA_WITHIN = '"response.output_audio.delta"', 200
-_DELTA_KEY, _HOLE = '"delta":"', "~"
+_DELTA_KEY, _EVENT_ID_KEY, _HOLE = '"delta":"', '"event_id":"', "~"
+_MAX_ENVELOPE_CHARS, _ENVELOPES_KEPT = 500, 1024  # one for each item that is being spoken
 
 
 class Malformed(Exception):
@@ -235,12 +238,28 @@ class TranscriptDone(OutputEvent):
     transcript: str = ""
 
 
-class AudioDelta(OutputEvent):
-    """`delta` is the sound, decoded; `encoded` is it in base64, as it may go on, or ""."""
+class _Envelope(OutputEvent):
+    """Of a piece of sound: what stands around it."""
 
     TYPE = "response.output_audio.delta"
+    delta: str
+
+
+@dataclass(slots=True)
+class AudioDelta:
+    """A piece of a reply's sound, decoded; `encoded` is it in base64, as it may go on, or "".
+
+    It comes 25 times a second and more: what it says is checked as a model, and it is none itself.
+    """
+
+    type: ClassVar[str] = _Envelope.TYPE
+    event_id: str
+    response_id: str
+    item_id: str
+    output_index: int
+    content_index: int
     delta: bytes
-    encoded: str = ""
+    encoded: str
 
 
 class AudioDone(OutputEvent):
@@ -274,7 +293,7 @@ SERVER_EVENTS: dict[str, type[ServerEvent]] = {
         TextDone,
         TranscriptDelta,
         TranscriptDone,
-        AudioDelta,
+        _Envelope,
         AudioDone,
     )
 }
@@ -296,42 +315,68 @@ def as_spelled(encoded: str) -> str:
     return "" if encoded.endswith("=") else encoded
 
 
-def parse(text: str | bytes) -> ServerEvent:
+def parse(text: str | bytes) -> ServerEvent | AudioDelta:
     """Return the event in a frame of the Realtime API. Raises Malformed."""
     try:
-        raw = _without_sound(text) or _load(text)
-        name = raw["type"]
-        kind = SERVER_EVENTS.get(name)
-        if kind is None:
-            return Other(name=name[:80], event_id=str(raw.get("event_id", "")))
-        if kind is AudioDelta:
-            raw |= {"encoded": as_spelled(raw["delta"]), "delta": decode_audio(raw["delta"])}
-        return kind.model_validate(raw)
+        return _usual_sound(text) or _parse(text)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
         raise Malformed from None
 
 
-def _without_sound(text: str | bytes) -> Any:
-    """Return what `_load` would, of an audio delta in its usual spelling; None for all else.
+def _parse(text: str | bytes) -> ServerEvent | AudioDelta:
+    raw = _load(text)
+    name = raw["type"]
+    kind = SERVER_EVENTS.get(name)
+    if kind is None:
+        return Other(name=name[:80], event_id=str(raw.get("event_id", "")))
+    event = kind.model_validate(raw)
+    return _sound(event, event.event_id, event.delta) if isinstance(event, _Envelope) else event
 
-    The sound is cut out before JSON is read, and put back: what is left is a tenth. A hole then stands where it stood,
-    once, as the event's own `delta`; a delta elsewhere, or a second one, is not usual.
+
+def _sound(envelope: _Envelope, event_id: str, encoded: str) -> AudioDelta:
+    return AudioDelta(
+        event_id,
+        envelope.response_id,
+        envelope.item_id,
+        envelope.output_index,
+        envelope.content_index,
+        decode_audio(encoded),
+        as_spelled(encoded),
+    )
+
+
+def _usual_sound(text: str | bytes) -> AudioDelta | None:
+    """Return what `_parse` would, of an audio delta in its usual spelling; None for all else.
+
+    The deltas of an item differ in their sound and their id. Both are cut out, and what is left is read once.
     """
-    if not isinstance(text, str) or _AUDIO_DELTA not in text[:_AUDIO_DELTA_WITHIN] or "\\" in text:
+    if not isinstance(text, str) or text.find(_AUDIO_DELTA, 0, _AUDIO_DELTA_WITHIN) < 0 or "\\" in text:
         return None
-    key = text.find(_DELTA_KEY)
-    start = key + len(_DELTA_KEY)
-    end = text.find('"', start)
-    if key < 0 or end < 0:
+    encoded, around = _cut_out(text, _DELTA_KEY)
+    event_id, around = _cut_out(around, _EVENT_ID_KEY)
+    # Not printable is what JSON refuses, and the hole would hide it; the sound is looked at in any case.
+    if not encoded or not event_id or not event_id.isprintable() or len(around) > _MAX_ENVELOPE_CHARS:
         return None
-    around = f"{text[:start]}{_HOLE}{text[end:]}"
-    if around.count(_HOLE) != 1:
-        return None
+    envelope = _envelope(around)
+    return _sound(envelope, event_id, encoded) if envelope is not None else None
+
+
+def _cut_out(text: str, key: str) -> tuple[str, str]:
+    """Return what follows `key` up to the next quote, "" for nothing, and what stands around it, with a hole."""
+    before, _, rest = text.partition(key)
+    value, _, after = rest.partition('"')
+    return value, f'{before}{key}{_HOLE}"{after}'
+
+
+@lru_cache(_ENVELOPES_KEPT)
+def _envelope(around: str) -> _Envelope | None:
+    """Return the envelope whose sound and id are holes; None when the holes are not those two alone.
+
+    A second key of one name, or the same key within another value, is not usual.
+    """
     raw = json.loads(around)
-    if not isinstance(raw, dict) or raw.get("delta") != _HOLE:
-        return None
-    raw["delta"] = text[start:end]
-    return raw
+    usual = isinstance(raw, dict) and raw.get("type") == _Envelope.TYPE and around.count(_HOLE) == 2
+    return _Envelope.model_validate(raw) if usual and raw.get("delta") == raw.get("event_id") == _HOLE else None
 
 
 def _load(text: str | bytes) -> Any:

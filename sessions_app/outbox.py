@@ -205,9 +205,10 @@ class Outbox:
         length_ms = len(effect.pcm) / self._bytes_per_ms
         begins = max(self._ends_at, now)
         self._ends_at = round(begins + length_ms)
-        track = self._tracks.setdefault(
-            effect.item_id, Track(str(effect.event.get("response_id")), starts_at=begins, ends_at=begins)
-        )
+        track = self._tracks.get(effect.item_id)
+        if track is None:
+            track = Track(str(effect.event.get("response_id")), starts_at=begins, ends_at=begins)
+            self._tracks[effect.item_id] = track
         if self._unheard is not None:
             self._unheard.sent(effect, starts_ms=track.sent_ms)
         track.sent_ms += length_ms

@@ -16,7 +16,7 @@ MAX_KEPT_BYTES = 1024 * 1024  # 21 s of PCM: five seconds ahead, and what a lost
 AUDIO_DONE = "response.output_audio.done"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Kept:
     """One part of an item's sound, or the event that ends it; its event is kept without the sound in it."""
 

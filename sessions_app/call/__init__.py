@@ -56,7 +56,7 @@ class Call:
 
     def from_caller(self, event: said.CallerEvent, *, now: float) -> list[Effect]:
         at = self._at(now)
-        if type(event) is said.Append:  # 25 a second, and none of them ends a call
+        if isinstance(event, said.Append):  # 25 a second, and none of them ends a call
             return caller_side.on_sound(self._state, event, at)
         return caller_side.on_caller(self._state, event, at) + ending.finished(self._state, at)
 
@@ -88,11 +88,11 @@ class Call:
         """The caller's leg is there again, on another socket; the next time it comes with `token`."""
         return away.caller_back(self._state, token, self._at(now))
 
-    def from_model(self, event: events.ServerEvent, *, now: float) -> list[Effect]:
+    def from_model(self, event: events.ServerEvent | events.AudioDelta, *, now: float) -> list[Effect]:
         at, state = self._at(now), self._state
         if not state.tally.first_time(event.event_id):
             return []
-        if type(event) is events.AudioDelta:  # 25 a second and more: it makes nothing ready, costs and ends nothing
+        if isinstance(event, events.AudioDelta):  # 25 a second and more: it makes nothing ready, costs and ends nothing
             state.link.heard_at = at
             heard = model_side.on_sound(state, event, at)
             return heard + away.bounded(state, at) if state.gone else heard

@@ -8,6 +8,7 @@ from typing import Any
 from sessions_app.call import away, ending, items, listening, monologue, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
+from sessions_app.call.tally import SOUND_FROM_CALLER, SOUND_TO_MODEL
 from sessions_app.dialect import said
 from sessions_app.dialect.heard import shown_item
 from sessions_app.effects import AudioToModel, DropOldToken, Effect
@@ -64,7 +65,7 @@ def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[
 
 def on_sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
     """Take one piece of the caller's sound."""
-    state.tally.count("from_caller", "input_audio_buffer.append")
+    state.tally.counters[SOUND_FROM_CALLER] += 1
     if state.ending:
         return []
     if not state.sound.admits(len(event.pcm), at):
@@ -98,7 +99,7 @@ def _sound(state: CallState, event: said.Append, at: int) -> list[Effect]:
     if not state.floor.hands_free and state.floor.pressed_at is None:
         state.floor.pressed_at = at
         monologue.began(state, at)
-    state.tally.count("to_model", "input_audio_buffer.append")
+    state.tally.counters[SOUND_TO_MODEL] += 1
     return [AudioToModel(event.pcm, event.encoded)]
 
 

@@ -10,6 +10,8 @@ from sessions_app.call import chatter, ending, hearing, items, monologue, tool_s
 from sessions_app.call.link import LinkState
 from sessions_app.call.responses import MAX_OVERTAKEN, Purpose
 from sessions_app.call.state import CallState, Sent
+from sessions_app.call.tally import SOUND_FROM_MODEL
+from sessions_app.dialect import heard
 from sessions_app.dialect.heard import as_heard
 from sessions_app.effects import Effect
 
@@ -38,8 +40,28 @@ def on_event(state: CallState, event: events.ServerEvent, at: int) -> list[Effec
 
 def on_sound(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
     """Take one piece of the model's sound, of which nothing is recorded here but that it was there."""
-    state.tally.count("from_model", event.TYPE)
-    return _audio(state, event, at)
+    state.tally.counters[SOUND_FROM_MODEL] += 1
+    if len(event.delta) % state.brief.audio.sample_bytes:
+        state.tally.counters["odd_audio"] += 1
+        return []
+    responses = state.responses
+    effects: list[Effect] = []
+    if event.response_id not in responses.hidden and event.response_id not in responses.stopped:
+        shown = heard.sound(event, event_id=state.tally.new_id("event"))
+        effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id)
+    entry = state.transcript.get(event.item_id)
+    if entry is None:
+        return effects
+    entry.audio_bytes += len(event.delta)
+    if entry.audio_bytes == len(event.delta):  # its first sound
+        first = at - state.floor.turn_ended_at if state.floor.turn_ended_at is not None else None
+        state.floor.turn_ended_at = None
+        starts = state.outbox.starts_at(event.item_id)
+        changed = state.transcript.change(
+            event.item_id, first_audio_ms=first, started_ms=at if starts is None else starts
+        )
+        effects += state.save(*changed)
+    return effects
 
 
 def _fields(event: events.ServerEvent) -> dict[str, Any]:
@@ -63,7 +85,7 @@ def _fields(event: events.ServerEvent) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-_DELTAS = (events.TextDelta, events.TranscriptDelta, events.AudioDelta)
+_DELTAS = (events.TextDelta, events.TranscriptDelta)
 
 
 def _output(state: CallState, event: events.ServerEvent, at: int) -> list[Effect]:
@@ -258,29 +280,6 @@ def _failed(state: CallState, event: events.ResponseDone, purpose: Purpose | Non
         return told + upstream.renew(state, code, at)
     state.life.retry_at = at + (RATE_LIMIT_WAIT_MS if code == "rate_limit_exceeded" else 0)
     return told
-
-
-def _audio(state: CallState, event: events.AudioDelta, at: int) -> list[Effect]:
-    if len(event.delta) % state.brief.audio.sample_bytes:
-        state.tally.counters["odd_audio"] += 1
-        return []
-    shown = as_heard(event)
-    assert shown is not None
-    heard = event.response_id not in state.responses.hidden and event.response_id not in state.responses.stopped
-    effects = state.tell(shown, at, in_order=True, pcm=event.delta, item_id=event.item_id) if heard else []
-    entry = state.transcript.get(event.item_id)
-    if entry is None:
-        return effects
-    entry.audio_bytes += len(event.delta)
-    if entry.audio_bytes == len(event.delta):  # its first sound
-        first = at - state.floor.turn_ended_at if state.floor.turn_ended_at is not None else None
-        state.floor.turn_ended_at = None
-        starts = state.outbox.starts_at(event.item_id)
-        changed = state.transcript.change(
-            event.item_id, first_audio_ms=first, started_ms=at if starts is None else starts
-        )
-        effects += state.save(*changed)
-    return effects
 
 
 def _audio_done(state: CallState, event: events.AudioDone, at: int) -> list[Effect]:

@@ -15,7 +15,7 @@ from sessions_app.call.link import Link, LinkState
 from sessions_app.call.pace import Pace
 from sessions_app.call.responses import Purpose, Request, Responses
 from sessions_app.call.sound import CallerSound
-from sessions_app.call.tally import Tally
+from sessions_app.call.tally import SOUND_TO_CALLER, Tally
 from sessions_app.call.told import Told
 from sessions_app.call.transcript import Transcript
 from sessions_app.dialect import said
@@ -158,7 +158,8 @@ class CallState:
         """
         if self.gone and not in_order:
             return []
-        event.setdefault("event_id", self.tally.new_id("event"))
+        if "event_id" not in event:
+            event["event_id"] = self.tally.new_id("event")
         sent = self.outbox.push(ToCaller(event, item_id=item_id, pcm=pcm), at, in_order=in_order)
         return self.went_out(sent, at)
 
@@ -166,8 +167,11 @@ class CallState:
         """Note what really goes to the caller now."""
         effects: list[Effect] = []
         for effect in sent:
-            self.told.note(effect.event)
             effects.append(effect)
+            if effect.pcm:
+                self.tally.counters[SOUND_TO_CALLER] += 1
+                continue
+            self.told.note(effect.event)
             kind = effect.event["type"]
             if self.tally.counts_only(kind):
                 self.tally.count("to_caller", kind)

@@ -25,6 +25,10 @@ COUNTED = frozenset(
     }
 )
 
+# How sound is counted, 25 times a second and more each: by the names that `count` would make.
+SOUND_FROM_CALLER, SOUND_TO_MODEL = "from_caller:input_audio_buffer.append", "to_model:input_audio_buffer.append"
+SOUND_FROM_MODEL, SOUND_TO_CALLER = "from_model:response.output_audio.delta", "to_caller:response.output_audio.delta"
+
 
 class Tally:
     def __init__(self, call_id: str) -> None:

@@ -107,9 +107,22 @@ def as_heard(event: events.ServerEvent) -> dict[str, Any] | None:
     return {"type": event.type, **shown} if shown is not None else None
 
 
+def sound(event: events.AudioDelta, *, event_id: str) -> dict[str, Any]:
+    """Return a piece of sound as the caller may hear it, under an id of our own."""
+    return {
+        "type": event.type,
+        "event_id": event_id,
+        "response_id": event.response_id,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+        "content_index": event.content_index,
+        "delta": event.encoded or encode_audio(event.delta),
+    }
+
+
 def spelled(event: dict[str, Any]) -> str:
     """Return the event as JSON. Sound is base64, which holds nothing to escape: it is not searched for that."""
-    if event["type"] != events.AudioDelta.TYPE or len(event) != _AUDIO_DELTA_FIELDS:
+    if event["type"] != events.AudioDelta.type or len(event) != _AUDIO_DELTA_FIELDS:
         return json.dumps(event, ensure_ascii=False)
     return (
         f'{{"type":"response.output_audio.delta","event_id":{_quoted(event["event_id"])},'
@@ -177,6 +190,5 @@ _HEARD: dict[type[events.ServerEvent], Any] = {
     events.TextDone: lambda e: _output(e, text=e.text),
     events.TranscriptDelta: lambda e: _output(e, delta=e.delta),
     events.TranscriptDone: lambda e: _output(e, transcript=e.transcript),
-    events.AudioDelta: lambda e: _output(e, delta=e.encoded or encode_audio(e.delta)),
     events.AudioDone: _output,
 }

@@ -40,7 +40,7 @@ class Refused(Exception):
         self.code, self.message, self.param, self.event_id = code, message, param, event_id
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Append:
     """`encoded` is the sound in base64 once more, as it may go on; "" when it must be encoded anew."""
 

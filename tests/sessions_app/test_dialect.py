@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import asdict
 from typing import get_args
 
 import pytest
@@ -276,7 +277,7 @@ def check_bounds(text: str) -> None:
         return
     assert isinstance(event, get_args(CallerEvent))
     assert is_allowed(event)
-    json.dumps(vars(event), ensure_ascii=False, default=repr).encode()
+    json.dumps(asdict(event), ensure_ascii=False, default=repr).encode()
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from sessions_app import events
 from sessions_app.call import Call, CallBrief
 from sessions_app.call.brief import Lines, ToolBrief
-from sessions_app.dialect.heard import as_heard
+from sessions_app.dialect.heard import as_heard, sound
 from sessions_app.effects import Effect, ToCaller
 
 Json = dict[str, Any]
@@ -117,9 +117,10 @@ def check(event: Json) -> None:
 
 def heard_of(raw: Json) -> Json | None:
     try:
-        return as_heard(events.parse(json.dumps(raw)))
+        event = events.parse(json.dumps(raw))
     except events.Malformed:
         return None
+    return sound(event, event_id="event_1") if isinstance(event, events.AudioDelta) else as_heard(event)
 
 
 def test_there_are_46_types_of_server_events():

@@ -133,7 +133,7 @@ def test_sound_is_encoded_as_the_standard_library_encodes_it(pcm: bytes):
 
 def read(text: str, *, short: bool) -> Any:
     """Return what is made of a text of the model's side, by the short way where it may, or only by the long one."""
-    with nullcontext() if short else patch.object(events, "_without_sound", return_value=None):
+    with nullcontext() if short else patch.object(events, "_usual_sound", return_value=None):
         try:
             return events.parse(text)
         except Malformed:
@@ -143,17 +143,33 @@ def read(text: str, *, short: bool) -> Any:
 fields = st.permutations(sorted(DELTA)).map(lambda names: {name: DELTA[name] for name in names})
 
 
-@given(event=fields, delta=odd_sound, spacing=st.sampled_from(SPACINGS), twice=st.booleans(), within=st.booleans())
-def test_any_text_about_an_audio_delta_is_read_as_json_reads_it(
-    event: dict[str, Any], delta: str, spacing: tuple[str, str], twice: bool, within: bool
-):
-    usual = json.dumps(event, separators=spacing).replace('""', f'"{delta}"')
-    if twice:
-        usual = usual.replace("{", '{"delta":"BBBB",', 1)
-    if within:
-        usual = usual.replace("{", '{"x":{"delta":"CCCC"},', 1)
+values = st.one_of(st.integers(-1, 2), st.text(max_size=3), st.sampled_from([None, True, 0.0, "0", {"delta": "~"}]))
+changes = st.dictionaries(st.sampled_from([*DELTA, "obfuscation"]), values, max_size=2)
 
-    for text in (usual, usual[:-1], f"[{usual}]", usual.replace('"delta"', '"delta" ')):
+
+@given(
+    event=fields,
+    delta=odd_sound,
+    event_id=st.one_of(st.text(max_size=5), snippet),
+    changed=changes,
+    spacing=st.sampled_from(SPACINGS),
+    twice=st.sampled_from(
+        ["", '"delta":"BBBB",', '"event_id":"event_2",', '"x":{"delta":"CCCC","event_id":"event_3"},']
+    ),
+)
+@example(event=DELTA, delta="AAAA", event_id="~", changed={}, spacing=SPACINGS[0], twice="")
+@example(event=DELTA, delta="AAAA", event_id="\n", changed={}, spacing=SPACINGS[0], twice="")
+@example(event=DELTA, delta="AAAA", event_id="event_1", changed={"item_id": "~"}, spacing=SPACINGS[0], twice="")
+@example(
+    event=DELTA, delta="AAAA", event_id="event_1", changed={"delta": {"delta": "~"}}, spacing=SPACINGS[0], twice=""
+)
+def test_any_text_about_an_audio_delta_is_read_as_json_reads_it(
+    event: dict[str, Any], delta: str, event_id: str, changed: dict[str, Any], spacing: tuple[str, str], twice: str
+):
+    usual = json.dumps({**event, **changed}, separators=spacing, ensure_ascii=False)
+    usual = usual.replace('""', f'"{delta}"').replace('"event_1"', f'"{event_id}"').replace("{", "{" + twice, 1)
+
+    for text in (usual, usual[:-1], f"[{usual}]", usual.replace('"delta"', '"delta" '), usual[: usual.find(delta) + 2]):
         assert read(text, short=True) == read(text, short=False)
 
 
@@ -161,13 +177,20 @@ def test_usual_audio_delta_goes_the_short_way_in_any_order_of_its_fields():
     sound_text = b64encode(bytes(1920)).decode()
     first = {**DELTA, "delta": sound_text}
     last = {"delta": sound_text, **{name: value for name, value in DELTA.items() if name != "delta"}}
+    expected = AudioDelta("event_1", "resp_1", "item_1", 0, 0, bytes(1920), sound_text)
 
     for event in (first, {"event_id": "event_1", **first}):
-        assert events._without_sound(json.dumps(event, separators=(",", ":"))) == event
-    parsed = events.parse(json.dumps(last, separators=(",", ":")))
+        assert events._usual_sound(json.dumps(event, separators=(",", ":"))) == expected
+    assert events.parse(json.dumps(last, separators=(",", ":"))) == expected
 
-    assert isinstance(parsed, AudioDelta)
-    assert (parsed.delta, parsed.encoded, parsed.item_id) == (bytes(1920), sound_text, "item_1")
+
+def test_deltas_of_one_item_are_read_apart():
+    texts = [json.dumps({**DELTA, "event_id": f"event_{n}", "delta": f"AAA{n}"}, separators=(",", ":")) for n in "123"]
+
+    read_ones = [events.parse(text) for text in texts]
+
+    assert [event.event_id for event in read_ones] == ["event_1", "event_2", "event_3"]
+    assert [event.encoded for event in read_ones if isinstance(event, AudioDelta)] == ["AAA1", "AAA2", "AAA3"]
 
 
 @given(ids=st.lists(st.text(max_size=10), min_size=2, max_size=2), audio=sound)
