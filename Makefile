@@ -2,6 +2,7 @@
 # make test              every check and test; make lint, make lock: parts of the same
 # make soak              the long forms of the tests, once, on SQLite
 # make bench [ROUNDS=3 CALLERS=24 SECONDS=6 CAPACITY=1]   what a call costs, beside a bare byte pump
+# make bench BROWSER=1 [CALLS=20]   what a patient in Chromium waits for, and whose share it is
 .PHONY: run test soak bench lint lock python demo-environment dev-environment
 MAKEFLAGS += --no-print-directory
 
@@ -12,8 +13,8 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # The tests' own settings: those of a developer's .env must not reach them. The second database is the one that a
 # PostgreSQL and a Redis on this machine offer.
 TEST_ENV := DEBUG=true OPENAI_API_KEY= OPENAI_BASE_URL= REDIS_URL=
-# Much of a test is waiting for a browser or a process: three at once halve the time, on two cores.
-PARALLEL := -n 3 --dist loadfile
+# Much of a test is waiting for a browser or a process: four at once, on two cores. tests/order.py says in what order.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 SECOND_DATABASE := postgres://postgres@127.0.0.1:5432/test
 SECOND_REDIS := redis://127.0.0.1:6379/0
 
@@ -23,7 +24,8 @@ run: demo-environment
 test: lint
 	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(PARALLEL)
 	@if DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/python -m tests.services; then \
-		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/pytest $(PARALLEL); fi
+		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) \
+			$(VENV)/pytest $(PARALLEL) -m 'not soak and not once'; fi
 
 soak: dev-environment
 	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest -m soak
@@ -33,8 +35,12 @@ ROUNDS ?= 3
 CALLERS ?= 24
 CAPACITY ?=
 SECONDS ?= 6
+# Or the talk page in Chromium.
+BROWSER ?=
+CALLS ?= 20
 bench: dev-environment
-	$(VENV)/python -m bench --rounds $(ROUNDS) --callers $(CALLERS) --seconds $(SECONDS) $(if $(CAPACITY),--capacity)
+	$(VENV)/python -m $(if $(BROWSER),bench.browser --calls $(CALLS),bench --rounds $(ROUNDS) --callers $(CALLERS) \
+		--seconds $(SECONDS) $(if $(CAPACITY),--capacity))
 
 lint: dev-environment
 	$(VENV)/ruff check

@@ -40,6 +40,7 @@ class Peer:
 class Running:
     peer: Peer
     pid: int
+    port: int
     url: str
 
 
@@ -68,7 +69,7 @@ class Installation:
         """Make the tables and rows, when they are not there yet: no server starts without."""
         if self._rows is None:
             self._rows = subprocess.Popen(
-                _pinned(OTHER_CORE, sys.executable, "-m", "bench.rows"),
+                pinned(OTHER_CORE, sys.executable, "-m", "bench.rows"),
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.PIPE,
@@ -96,7 +97,8 @@ class Installation:
 
     def close(self) -> None:
         if self._rows is not None:
-            end(self._rows)
+            with self._rows:  # which closes its pipes
+                end(self._rows)
 
 
 def command(peer: Peer, port: int, upstream: str) -> list[str]:
@@ -119,7 +121,7 @@ def running(peer: Peer, installation: Installation | None, *, upstream_port: int
     environment |= {"BENCH_UPSTREAM": upstream, "BENCH_SLOW": "1" if peer.slow else ""}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            _pinned(MEASURED_CORE, *command(peer, port, upstream)),
+            pinned(MEASURED_CORE, *command(peer, port, upstream)),
             cwd=ROOT,
             env=environment,
             stdout=output,
@@ -128,7 +130,7 @@ def running(peer: Peer, installation: Installation | None, *, upstream_port: int
     try:
         wait_for_port(port, process)
         path = "/v1/realtime?model=bench" if peer.ours else "/"
-        yield Running(peer, process.pid, f"ws://127.0.0.1:{port}{path}")
+        yield Running(peer, process.pid, port, f"ws://127.0.0.1:{port}{path}")
     finally:
         end(process)
 
@@ -138,7 +140,7 @@ def running_upstream() -> Iterator[tuple[int, int]]:
     """Run the upstream; yield its port and its process id."""
     port = free_port()
     process = subprocess.Popen(
-        _pinned(OTHER_CORE, sys.executable, "-m", "bench.upstream", "--port", str(port)), cwd=ROOT
+        pinned(OTHER_CORE, sys.executable, "-m", "bench.upstream", "--port", str(port)), cwd=ROOT
     )
     try:
         wait_for_port(port, process)
@@ -150,7 +152,7 @@ def running_upstream() -> Iterator[tuple[int, int]]:
 def load(orders: dict[str, Any], *, within_s: float) -> dict[str, Any]:
     """Run the generator with these orders; return what it measured."""
     answered = subprocess.run(
-        _pinned(OTHER_CORE, sys.executable, "-m", "bench.load"),
+        pinned(OTHER_CORE, sys.executable, "-m", "bench.load"),
         cwd=ROOT,
         input=f"{json.dumps(orders)}\n",
         stdout=subprocess.PIPE,
@@ -166,7 +168,7 @@ def load(orders: dict[str, Any], *, within_s: float) -> dict[str, Any]:
 def climbing(orders: dict[str, Any]) -> Iterator[Callable[[list[str]], dict[str, Any]]]:
     """Run the generator for rising numbers of callers; yield what adds callers, by their keys, and measures them."""
     process = subprocess.Popen(
-        _pinned(OTHER_CORE, sys.executable, "-m", "bench.load"),
+        pinned(OTHER_CORE, sys.executable, "-m", "bench.load"),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -194,7 +196,7 @@ def climbing(orders: dict[str, Any]) -> Iterator[Callable[[list[str]], dict[str,
         end(process)
 
 
-def _pinned(core: int, *arguments: str) -> list[str]:
+def pinned(core: int, *arguments: str) -> list[str]:
     taskset = shutil.which("taskset")
     cores = os.sched_getaffinity(0)
     return [taskset, "-c", str(core), *arguments] if taskset and core in cores else [*arguments]

@@ -2,7 +2,8 @@
 
 Run as a process of its own on that installation's database; each line of input is an order, each line of output its
 answer in JSON. `keys 8`: as many keys, each with the caller's yes to the recording. `slow`: a key of the slow one.
-`encode`: what it costs to encode the recordings of the calls that have ended.
+`page 8000`: the address of the page, on that port, from which a patient calls the first one. `encode`: what it costs
+to encode the recordings of the calls that have ended.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from sessions_app.encoding import encode  # noqa: E402
 
 ORIGIN = "https://clinic.example"
 FAST, SLOW = "bench", "bench-slow"
-MOST_CALLS, LONGEST_CALL_MINUTES = 500, 55
+MOST_CALLS, MOST_STARTS, LONGEST_CALL_MINUTES = 500, 10_000, 55
 MEASURED_SPOOLS = 5
 
 
@@ -55,6 +56,8 @@ def main() -> None:
             answer([key(agents[FAST]) for _ in range(int(number))])
         elif order == "slow":
             answer(key(agents[SLOW]))
+        elif order == "page":
+            answer(page(agents[FAST], f"http://127.0.0.1:{number}"))
         elif order == "encode":
             answer(encoding())
 
@@ -74,6 +77,7 @@ def made(name: str) -> Agent:
         max_concurrent_calls=MOST_CALLS,
         max_calls_per_address=MOST_CALLS,
         max_calls_per_network=MOST_CALLS,
+        max_starts_per_hour=MOST_STARTS,
         max_call_minutes=LONGEST_CALL_MINUTES,
     )
     ClinicHours.objects.create(clinic=clinic, weekday=0, opens="09:00", closes="17:00")
@@ -96,6 +100,12 @@ def made(name: str) -> Agent:
 def key(agent: Agent) -> str:
     notice = Notice(agent.clinic.notice_sha256, "accepted")
     return mint(agent, origin=ORIGIN, api_token=None, notice=notice)[0]
+
+
+def page(agent: Agent, origin: str) -> str:
+    """Let the installation's own page call; return its address."""
+    ClinicOrigin.objects.get_or_create(clinic=agent.clinic, origin=origin)
+    return f"{origin}/talk/{agent.public_name}/"
 
 
 def encoding() -> dict[str, float]:
