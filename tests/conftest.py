@@ -7,6 +7,7 @@ import tempfile
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
@@ -19,7 +20,11 @@ os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="frontdesk-tests-"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-pytest_plugins = ["tests.emptying", "tests.servers", "tests.serving", "tests.tool_calls"]
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
+
+pytest_plugins = ["tests.emptying", "tests.order", "tests.servers", "tests.serving", "tests.tool_calls"]
 
 
 @pytest.fixture(scope="session")

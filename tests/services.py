@@ -19,7 +19,7 @@ def main() -> int:
     if missing:
         print(f"{' and '.join(missing)} on this machine did not answer: the suite ran on SQLite alone.")
         return 1
-    print("PostgreSQL and Redis answer: the suite runs once more, on them.")
+    print("PostgreSQL and Redis answer: what uses a database runs once more, on them.")
     return 0
 
 
