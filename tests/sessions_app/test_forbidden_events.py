@@ -119,14 +119,17 @@ async def test_allowed_events_reach_the_model_without_what_was_added(server: Ser
                     await caller.socket.send(bend(event_of(kind)))
             for kind, fields in GREEDY.items():
                 await caller.send(kind, event_id=kind, **fields)
-            errors = [(await caller.until("error"))[-1]["error"] for _ in range(4)]
+            errors: list[str] = []
+            while "output_audio_buffer.clear" not in errors:
+                errors.append((await caller.until("error"))[-1]["error"]["event_id"])
             await caller.say("Goodbye")
             await caller.until("conversation.item.done")
         await ended_call(agent)
 
     received = standin.received[0][len(OPENING) :]
     assert CANARY not in json.dumps(received)
-    assert [error["event_id"] for error in errors] == [
+    # The model's own refusal, of a buffer without a word in it, may come between ours.
+    assert [name for name in errors if name != "input_audio_buffer.commit"] == [
         "conversation.item.retrieve",
         "conversation.item.truncate",
         "conversation.item.delete",
