@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 FINAL, TEXT, CONTINUED, MASKED = 0x80, 0x1, 0x0, 0x80
-CONTROL = 0x8  # of the opcodes
+OPCODE, CONTROL, CLOSE = 0x0F, 0x8, 0x8  # control frames have the opcodes from there on
 WHOLE_TEXT = FINAL | TEXT
 
 
