@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 CLOSE_LOST, CLOSE_BUSY, CLOSE_REPLACED, CLOSE_TOO_SLOW, CLOSE_FAILED = 1006, 1013, 4409, 4429, 4500
 MESSAGES_A_TURN = 16  # of one caller, before the loop looks after the others
-TAKER = "frontdesk.taker"  # an extension of our own server's scope; see config.sound_socket
+TAKER = "frontdesk.taker"  # an extension of our own server's scope; see config.caller_frames
 RETRY_MS = 2000
 SEND_TIMEOUT_S = 15.0  # without progress to a caller that does not read
 

@@ -16,7 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from config.sound_socket import AT_ONCE, TAKER, SoundSocket
+from config.caller_frames import AT_ONCE, TAKER
+from config.sound_socket import SoundSocket
 from sessions_app.call.pace import BURST_MESSAGES
 
 WAIT_S = 20.0
