@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -219,16 +220,16 @@ class Bridge:
         sender = asyncio.create_task(_send_all(self._model_out, connection))
         try:
             self._take(lambda now: self._call.model_connected(now=now))
-            await connection.each(lambda text: self._from_model(text, me))
+            await connection.each(partial(self._from_model, me))
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             await connection.close()
         return connection.lost_code
 
-    def _from_model(self, text: str | bytes, connection: asyncio.Task[None] | None) -> None:
+    def _from_model(self, connection: asyncio.Task[None] | None, text: str | bytes) -> None:
         """Take one frame of a connection; of one that was let go of nothing is heard."""
-        if self._model is not connection:
+        if self._model is not connection or self._call.ended:
             return
         try:
             event = parse(text)
@@ -254,8 +255,6 @@ class Bridge:
 
     def _take_sound(self, decide: Callable[..., list[Effect]], sound: said.Append | AudioDelta) -> None:
         """As `_take`. A frame rarely sets a time: when one is due is asked once for many, and not for each of them."""
-        if self._call.ended:
-            return
         self._now = time.monotonic()
         try:
             for effect in decide(sound, now=self._now):

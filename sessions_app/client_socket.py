@@ -143,7 +143,7 @@ class ClientSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
-        self._buffer = self._shake_hands(data) if self._protocol.state is State.CONNECTING else self._take_frames(data)
+        self._buffer = self._take_frames(data) if self.opened.done() else self._shake_hands(data)
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Take the answer to the handshake, once it is whole: from there on frames are cut out here."""
@@ -178,8 +178,6 @@ class ClientSocket(asyncio.Protocol):
         return data[at:] if at else data
 
     def _take_text(self, payload: bytes) -> None:
-        if self._protocol.state is not State.OPEN:
-            return
         try:
             message = payload.decode()
         except UnicodeDecodeError:
@@ -205,10 +203,10 @@ class ClientSocket(asyncio.Protocol):
             if frame.fin:
                 whole, kind = b"".join(part.data for part in self._fragments), self._fragments[0].opcode
                 self._fragments = []
-                if kind is Opcode.TEXT:
-                    self._take_text(whole)
-                else:
+                if kind is not Opcode.TEXT:
                     self._deliver(whole)
+                elif self._protocol.state is State.OPEN:
+                    self._take_text(whole)
 
     def _answered(self) -> None:
         if self._protocol.handshake_exc is not None:

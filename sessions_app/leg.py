@@ -22,7 +22,7 @@ class Leg:
         self,
         send: Callable[[str], Awaitable[None]],
         *,
-        try_send: Callable[[str], bool] | None = None,
+        try_send: Callable[[str], bool] = lambda text: False,
         max_bytes: int = MAX_QUEUED_BYTES,
         max_sound_wait_s: float = float("inf"),
     ) -> None:
@@ -43,7 +43,7 @@ class Leg:
 
     def put(self, text: str) -> None:
         """Send this after all that was put before. A leg that cannot keep up is finished: see `overflowed`."""
-        if self.finished or self._sent_at_once(text):
+        if self.finished or (self._idle and self._try_send(text)):
             return
         self._queue(text, 0)
 
@@ -53,7 +53,7 @@ class Leg:
         `now` is in seconds of one monotonic clock. How long and not how much: a burst that upstream takes at once is
         no sign of a slow one.
         """
-        if self.finished or self._sent_at_once(text):
+        if self.finished or (self._idle and self._try_send(text)):
             return 0
         dropped = 0
         while self._sound_since and now - self._sound_since[0] > self._max_sound_wait_s:
@@ -61,9 +61,6 @@ class Leg:
         self._sound_since.append(now)
         self._queue(text, sound_bytes)
         return dropped
-
-    def _sent_at_once(self, text: str) -> bool:
-        return self._idle and self._try_send is not None and self._try_send(text)
 
     def _drop_oldest_sound(self) -> int:
         place = next(place for place, (_, sound) in enumerate(self._queued) if sound)

@@ -65,9 +65,10 @@ class RealtimeConnection:
     def __init__(self, socket: ClientSocket) -> None:
         self._socket = socket
 
-    def try_send(self, text: str) -> bool:
-        """Send one event if that needs no waiting; False when it does. A connection that is gone takes everything."""
-        return self._socket.try_send(text)
+    @property
+    def try_send(self) -> Callable[[str], bool]:
+        """Sends one event if that needs no waiting; False when it does. A connection that is gone takes everything."""
+        return self._socket.try_send
 
     async def send(self, text: str) -> None:
         """Send one event. Raises UpstreamFailed when the connection is gone."""

@@ -143,6 +143,8 @@ def read(text: str, *, short: bool) -> Any:
 fields = st.permutations(sorted(DELTA)).map(lambda names: {name: DELTA[name] for name in names})
 
 
+SECOND_ID = '"event_id":"event_2",'
+NESTED = '"x":{"delta":"CCCC","event_id":"event_3"},'
 values = st.one_of(st.integers(-1, 2), st.text(max_size=3), st.sampled_from([None, True, 0.0, "0", {"delta": "~"}]))
 changes = st.dictionaries(st.sampled_from([*DELTA, "obfuscation"]), values, max_size=2)
 
@@ -153,12 +155,13 @@ changes = st.dictionaries(st.sampled_from([*DELTA, "obfuscation"]), values, max_
     event_id=st.one_of(st.text(max_size=5), snippet),
     changed=changes,
     spacing=st.sampled_from(SPACINGS),
-    twice=st.sampled_from(
-        ["", '"delta":"BBBB",', '"event_id":"event_2",', '"x":{"delta":"CCCC","event_id":"event_3"},']
-    ),
+    twice=st.sampled_from(["", '"delta":"BBBB",', SECOND_ID, NESTED]),
 )
 @example(event=DELTA, delta="AAAA", event_id="~", changed={}, spacing=SPACINGS[0], twice="")
 @example(event=DELTA, delta="AAAA", event_id="\n", changed={}, spacing=SPACINGS[0], twice="")
+@example(event=DELTA, delta="AAAA", event_id="\\u0041", changed={}, spacing=SPACINGS[0], twice="")
+@example(event=DELTA, delta="~", event_id="~", changed={}, spacing=SPACINGS[0], twice=NESTED)
+@example(event=DELTA, delta="AAAA", event_id="event_1", changed={}, spacing=SPACINGS[0], twice=SECOND_ID)
 @example(event=DELTA, delta="AAAA", event_id="event_1", changed={"item_id": "~"}, spacing=SPACINGS[0], twice="")
 @example(
     event=DELTA, delta="AAAA", event_id="event_1", changed={"delta": {"delta": "~"}}, spacing=SPACINGS[0], twice=""
