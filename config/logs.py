@@ -25,6 +25,8 @@ NAMING_IDS = (
     "django_tasks_db",
 )  # the tasks' worker: its messages are filled with ids, paths and states
 QUEUED_LINES = 10_000
+OTHERS_LINES, OTHERS_S = 20, 60.0  # of one place in others' code: whoever connects has them written at will
+LEFT_OUT = "frontdesk_left_out"  # of a record: how many like it were not written before it
 MAX_VALUE_CHARS = 200
 MAX_FRAMES = 12  # of a traceback, from where it was raised outwards
 CLOSE_S = 2.0  # for the lines that wait when the process ends
@@ -82,9 +84,14 @@ def places(trace: TracebackType | None) -> list[str]:
 
 def _extra(record: logging.LogRecord) -> list[tuple[str, Any]]:
     """Return the listed keys of a record of ours. Others' records may hold anything under any name."""
-    if record.name.partition(".")[0] not in OWN:
-        return []
+    if not _own(record):
+        left_out = getattr(record, LEFT_OUT, 0)
+        return [("left_out", left_out)] if left_out else []
     return [(name, value) for name, value in vars(record).items() if name in EXTRA_KEYS]
+
+
+def _own(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in OWN
 
 
 def _request(record: logging.LogRecord) -> dict[str, str]:
@@ -99,6 +106,23 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else str(value)[:MAX_VALUE_CHARS]
 
 
+class Seldom:
+    """Lets through so many records of one place in others' code, and counts those that it leaves out."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int], tuple[float, int]] = {}  # by place: since when, and how many
+
+    def lets(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written. The first one after some that were left out tells how many."""
+        place = record.pathname, record.lineno
+        since, count = self._seen.get(place, (record.created, 0))
+        if record.created - since >= OTHERS_S:
+            setattr(record, LEFT_OUT, max(0, count - OTHERS_LINES))
+            since, count = record.created, 0
+        self._seen[place] = since, count + 1
+        return count < OTHERS_LINES
+
+
 class QueuedStream(logging.Handler):
     """Writes lines to a stream from a thread. A line for which there is no room is counted, not waited for."""
 
@@ -107,12 +131,15 @@ class QueuedStream(logging.Handler):
         self._stream = stream or sys.stderr
         self._lines: queue.Queue[str | None] = queue.Queue(queued_lines)
         self._thread: threading.Thread | None = None
+        self._seldom = Seldom()
         self.dropped = 0
         self.errors: Counter[str] = Counter()  # by logger: ours have the name of their module
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.ERROR:
             self.errors[record.name] += 1
+        if not _own(record) and not self._seldom.lets(record):
+            return
         try:
             line = self.format(record)
         except Exception as error:  # a record that cannot be told is told as that: never by a traceback with its values

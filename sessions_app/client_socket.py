@@ -326,8 +326,12 @@ async def open_socket(
         client.begin(headers)
         await asyncio.shield(client.opened)
     except BaseException:
+        client.opened.add_done_callback(_looked_at)  # nobody waits for it any more
         client._abort()
-        if client.opened.done() and not client.opened.cancelled():
-            client.opened.exception()
         raise
     return client
+
+
+def _looked_at(opened: asyncio.Future[None]) -> None:
+    if not opened.cancelled():
+        opened.exception()

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from config.logs import EXTRA_KEYS, JsonLines, QueuedStream
+from config.logs import EXTRA_KEYS, OTHERS_LINES, OTHERS_S, JsonLines, QueuedStream
 
 ROOT = Path(__file__).resolve().parent.parent
 CANARY = "CANARY-SPEECH"
@@ -244,6 +244,29 @@ def test_r44_lines_come_in_order_when_somebody_reads(blocked: tuple[QueuedStream
 
     assert os.read(reader, 65_536).decode().split("\n") == [*(f"line {number}" for number in range(50)), ""]
     assert handler.dropped == 0
+
+
+def test_r46_others_say_the_same_seldom_and_we_say_all(blocked: tuple[QueuedStream, int]):
+    """10,000 handshakes that are none are not 10,000 lines. How many came is in a later line, and in `errors`."""
+    handler, reader = blocked
+    handler.setFormatter(JsonLines())
+
+    def say(logger: str, at: float) -> None:
+        one = logging.LogRecord(logger, logging.ERROR, "/lib/server.py", 7, "Invalid request", (), None)
+        one.created = at
+        handler.handle(one)
+
+    for _ in range(50):
+        say("uvicorn.error", 1000.0)
+        say("sessions_app.load", 1000.0)
+    say("uvicorn.error", 1000.0 + OTHERS_S)
+    handler.close()
+
+    lines = [json.loads(line) for line in os.read(reader, 65_536).decode().splitlines()]
+    told = [line.get("left_out", 0) for line in lines if line["logger"] == "uvicorn.error"]
+    assert told == [0] * OTHERS_LINES + [50 - OTHERS_LINES]
+    assert len(lines) - len(told) == 50
+    assert handler.errors == {"uvicorn.error": 51, "sessions_app.load": 50}
 
 
 def test_django_tells_each_warning_once(tmp_path: Path):

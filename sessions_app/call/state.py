@@ -173,7 +173,7 @@ class CallState:
                 continue
             self.told.note(effect.event)
             kind = effect.event["type"]
-            if self.tally.counts_only(kind):
+            if self.tally.counts_only("to_caller", kind):
                 self.tally.count("to_caller", kind)
             else:
                 effects += self.tally.note("to_caller", kind, at, _ids(effect.event))

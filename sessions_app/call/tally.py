@@ -8,7 +8,7 @@ from typing import Any
 from sessions_app.cost import add_transcription_usage, add_usage
 from sessions_app.effects import EventSeen, Record
 
-REMEMBERED_EVENT_IDS = 1024  # one that comes twice comes soon: these are 20 s and more
+REMEMBERED_EVENT_IDS = 4096
 MAX_STORED_EVENTS = 20_000  # a row each; beyond it a call's events are only counted
 
 # Too many to store one by one, and all of them speech or its words.
@@ -24,6 +24,11 @@ COUNTED = frozenset(
         "frontdesk.sound",
     }
 )
+
+# What a caller can have written at will: of each kind so many are a row each, and all of them are counted. A flood of
+# them took the recorder's thread 80 ms of the processor's time, which the sound of every other call waited for.
+MAX_STORED_ASKED = 200
+ANSWERS = frozenset({"error", "conversation.item.retrieved", "conversation.item.truncated", "session.updated"})
 
 # How sound is counted, 25 times a second and more each: by the names that `count` would make.
 SOUND_FROM_CALLER, SOUND_TO_MODEL = "from_caller:input_audio_buffer.append", "to_model:input_audio_buffer.append"
@@ -64,9 +69,11 @@ class Tally:
         self._sent += 1
         return f"{prefix}_{self._call_id}{self._sent:06d}"
 
-    def counts_only(self, kind: str) -> bool:
+    def counts_only(self, direction: str, kind: str) -> bool:
         """Whether of an event of this kind nothing is kept but that it was there."""
-        return kind in COUNTED or self._seq >= MAX_STORED_EVENTS
+        asked = direction == "from_caller" or (direction == "to_caller" and kind in ANSWERS)
+        enough = asked and self.counters[f"{direction}:{kind}"] > MAX_STORED_ASKED
+        return kind in COUNTED or enough or self._seq >= MAX_STORED_EVENTS
 
     def count(self, direction: str, kind: str) -> None:
         self.counters[f"{direction}:{kind}"] += 1
@@ -74,7 +81,7 @@ class Tally:
     def note(self, direction: str, kind: str, at: int, fields: dict[str, Any] | None = None) -> list[Record]:
         """Count an event, and return the record of it unless it is of a kind that is only counted."""
         self.count(direction, kind)
-        if self.counts_only(kind):
+        if self.counts_only(direction, kind):
             return []
         self._seq += 1
         return [Record(EventSeen(self._seq, direction, kind, at, fields or {}))]

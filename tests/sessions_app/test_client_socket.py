@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -270,6 +271,28 @@ async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
 
     assert refused.value.response.status_code == 503
     assert refused.value.response.headers["Retry-After"] == "7"
+
+
+async def test_opening_that_nobody_waits_for_any_more_fails_in_silence(caplog: pytest.LogCaptureFixture):
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with _listening(silent) as port, asyncio.timeout(WAIT_S):
+        opening = asyncio.create_task(opened(port))
+        await asked.wait()
+        opening.cancel()
+        await asyncio.wait([opening])
+        await asyncio.sleep(0)  # the connection is lost in the loop's next turn
+        del opening
+        gc.collect()
+        await asyncio.sleep(0)
+
+    assert caplog.records == []
 
 
 class Transport(asyncio.Transport):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from sessions_app.call.responses import CANCELS_WITHIN_MS, MAX_CANCELS
 from sessions_app.call.sound import MAX_GAPS, CallerSound
+from sessions_app.call.tally import MAX_STORED_ASKED
+from sessions_app.effects import EventSeen
 from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, Scene
 
@@ -83,6 +85,21 @@ def test_storm_of_interruptions_sends_few_cancels_and_leaves_the_call_well():
     assert len(scene.told("response.output_audio.delta")) == stormed + 1
     assert scene.item("item_last").text == "Here I am."
     assert scene.item("item_last").interrupted is False
+
+
+def test_what_a_caller_asks_without_end_is_counted_and_few_of_it_are_rows():
+    scene = Scene().live()
+
+    for _ in range(3 * MAX_STORED_ASKED):
+        scene.caller("conversation.item.retrieve", item_id="nobody")
+    scene.take(scene.call.stop("interrupted", now=scene.now))
+
+    asked = [("from_caller", "conversation.item.retrieve"), ("to_caller", "error")]
+    for direction, kind in asked:
+        rows = [fact for fact in scene.facts(EventSeen) if (fact.direction, fact.type) == (direction, kind)]
+        assert len(rows) == MAX_STORED_ASKED
+        assert scene.end().counters[f"{direction}:{kind}"] == 3 * MAX_STORED_ASKED
+    assert len(scene.told("error")) == 3 * MAX_STORED_ASKED
 
 
 def test_barge_ins_by_voice_cancel_nothing_and_cut_each_item_once():
