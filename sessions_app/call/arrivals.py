@@ -25,20 +25,21 @@ class Arrivals:
         """A frame of the caller's came in."""
         self._frames += 1
         if self._came_at is not None:
-            self._measure(at)
+            self._measure(at, byte_count / self._bytes_per_ms)
         self._length_ms = byte_count / self._bytes_per_ms
         self._sound_ms += self._length_ms
         self._ends_at = max(self._ends_at, float(at)) + self._length_ms
         self._came_at = at
 
-    def _measure(self, at: int) -> None:
-        gap = at - self._ends_at
+    def _measure(self, at: int, length_ms: float) -> None:
+        # A frame comes when it has been spoken to its end: one that is longer than the last comes so much later.
+        gap = at - self._ends_at - max(0.0, length_ms - self._length_ms)
         if gap > GAP_MS:
             return
         if gap >= self._length_ms / 2:  # less is the clocks', which differ a little
             self._gaps += 1
             self._missing_ms += gap
-        deviation = abs(at - (self._came_at or 0) - self._length_ms)
+        deviation = abs(at - (self._came_at or 0) - length_ms)
         self._jitter_ms += (deviation - self._jitter_ms) / JITTER_SHARE
         self._most_jitter_ms = max(self._most_jitter_ms, self._jitter_ms)
 

@@ -227,7 +227,7 @@ async def test_a_dead_microphone_is_remarked_once_and_again_only_after_sound(mod
           const { QuietWatch } = await import("/static/sessions_app/quiet_watch.js");
           const watch = new QuietWatch();
           const push = (length, level, status) =>
-            Array.from({ length }, () => watch.push(level, status)).filter(Boolean);
+            Array.from({ length }, () => watch.push(level, 40, status)).filter(Boolean);
           return [
             push(124, 0, "listening"), push(300, 0, "speaking"), push(100, 0, "listening"), push(2, 0.1, "listening"),
             push(9, 0.1, "muted"), push(50, 0.1, "muted"),
@@ -236,6 +236,22 @@ async def test_a_dead_microphone_is_remarked_once_and_again_only_after_sound(mod
     )
 
     assert told == [[], [], ["quiet"], ["sound"], [], ["talking_muted"]]
+
+
+async def test_frames_are_short_while_somebody_speaks_and_in_the_pause_after_it(modules: Page) -> None:
+    lengths = await modules.evaluate(
+        """async () => {
+          const { FrameLength } = await import("/static/sessions_app/frame_length.js");
+          const length = new FrameLength();
+          const after = (blocks, level) => {
+            for (let i = 0; i < blocks; i += 1) length.push(level, 240);
+            return length.samples;
+          };
+          return [length.samples, after(300, 0.005), after(1, 0.1), after(149, 0), after(1, 0), after(1, 0.1)];
+        }"""
+    )
+
+    assert lengths == [960, 960, 480, 480, 960, 480]
 
 
 async def test_a_telephones_steps_are_those_of_g711(modules: Page) -> None:
@@ -282,7 +298,7 @@ async def test_what_the_page_counts_is_told_when_it_is_new_and_never_when_all_is
           const { SoundReport } = await import("/static/sessions_app/sound_report.js");
           const report = new SoundReport();
           const frames = (count, silencedMs) =>
-            Array.from({ length: count }, () => report.frame(silencedMs)).filter(Boolean);
+            Array.from({ length: count }, () => report.frame(40, silencedMs)).filter(Boolean);
           const well = frames(250, 0);
           report.dropped();
           report.underrun();

@@ -61,12 +61,12 @@ async def live_tracks(page: Page) -> list[str]:
     return states
 
 
-async def test_a_tap_starts_a_call_whose_sound_arrives_in_frames_of_40_ms(begin: Begin) -> None:
+async def test_a_tap_starts_a_call_whose_sound_arrives_in_frames_of_20_or_40_ms(begin: Begin) -> None:
     caller: Caller = await begin()
 
-    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(30)]
+    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(60)]
 
-    assert {len(frame) for frame in frames} == {1920}
+    assert {len(frame) for frame in frames} <= {960, 1920}
     assert max(map(abs, samples(frames))) > 1000
     assert caller.subprotocols == ["realtime", "frontdesk", "openai-insecure-api-key.ek_1"]
     assert caller.query == "model=lexi"
@@ -142,7 +142,7 @@ async def test_volume_changes_the_receptionist_and_not_the_microphone(page: Page
     await caller.send(*reply("item_1", "Hello", tone(400)), *done("item_1", "Hello"))
     await played_out(caller, "item_1", 400)
 
-    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(20)]
+    frames = [base64.b64decode((await caller.next(AUDIO))["audio"]) for _ in range(80)]
 
     assert await heard(page) == []
     assert max(map(abs, samples(frames))) > 1000
@@ -285,7 +285,7 @@ async def test_a_preview_sends_and_plays_as_over_a_telephone(page: Page, talk_pa
     loudest = max(map(abs, (await heard(page))[2400:-2400]))
 
     assert max(map(abs, samples(frames))) > 1000
-    assert {len(frame) for frame in frames} == {1920}
+    assert {len(frame) for frame in frames} <= {960, 1920}
     assert loudest < 10_000  # of 20,000: a line lets 6 kHz through only in its echo
 
 

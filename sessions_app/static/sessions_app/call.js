@@ -2,7 +2,7 @@
 import { inCall, microphoneOpen, starting, status } from "./call_state.js";
 import { Ear } from "./ear.js";
 import { obstacle, problemOf } from "./microphone.js";
-import { encode, toPcm16 } from "./pcm.js";
+import { SAMPLES_PER_MS, encode, toPcm16 } from "./pcm.js";
 import { Player } from "./player.js";
 import { Line } from "./line.js";
 import { NoCall } from "./realtime_socket.js";
@@ -12,7 +12,7 @@ import * as request from "./session_requests.js";
 const FLICKER_MS = 400; // the next burst of a reply may be this late before the page says that it is over
 const LAST_SOUND_MS = 15_000;
 const CLOSE_WAIT_MS = 2_000;
-const SHORTEST_HOLD_FRAMES = 4; // 160 ms; the Realtime API refuses less than 100 ms
+const SHORTEST_HOLD_MS = 160; // the Realtime API refuses less than 100 ms
 // When the caller mutes in mid-sentence no sound leaves any more, so the server would wait for its end for ever.
 const ENDING_FRAMES = 40;
 const SILENT_FRAME = encode(new Int16Array(960));
@@ -138,10 +138,10 @@ export class Call {
     this.store.dispatch({ type: "hold", on });
     if (before.holding === this.store.state.holding) return;
     if (on) {
-      this.heldFrames = 0;
+      this.heldMs = 0;
       this.line.send(request.CLEAR);
       await this.cutIn();
-    } else if (this.heldFrames < SHORTEST_HOLD_FRAMES) {
+    } else if (this.heldMs < SHORTEST_HOLD_MS) {
       this.line.send(request.CLEAR);
       this.store.dispatch({ type: "hint", hint: "too_short" });
     } else {
@@ -329,7 +329,7 @@ export class Call {
     if (remark === "sound") this.store.dispatch({ type: "heard_something" });
     else if (remark) this.store.dispatch({ type: "hint", hint: remark });
     if (!microphoneOpen(state)) return;
-    this.heldFrames += 1;
+    this.heldMs += samples.length / SAMPLES_PER_MS;
     if (!this.line.sendAudio(encode(toPcm16(samples)))) this.ear.report.dropped();
     const totals = this.ear.news();
     if (totals) this.line.send(request.soundReport(totals));

@@ -1,6 +1,7 @@
 // Owns the caller's microphone during a call: which one it is, what is kept back of it, what takes its place when it
 // goes. Knows nothing of what is said, or of when it may leave the browser.
 import { Microphone, problemOf } from "./microphone.js";
+import { SAMPLES_PER_MS } from "./pcm.js";
 import { QuietWatch } from "./quiet_watch.js";
 import { SoundReport } from "./sound_report.js";
 
@@ -42,8 +43,9 @@ export class Ear {
   }
 
   hear({ samples, level, silencedMs }, watch) {
-    this.due = this.report.frame(silencedMs) ?? this.due;
-    this.on.frame(samples, level, (status) => watch.push(level, status));
+    const ms = samples.length / SAMPLES_PER_MS;
+    this.due = this.report.frame(ms, silencedMs) ?? this.due;
+    this.on.frame(samples, level, (status) => watch.push(level, ms, status));
   }
 
   /** Listen to another microphone; the call goes on, with the old one when the new one cannot be opened. */

@@ -1,10 +1,12 @@
 // Owns the line of one call: the socket that is there, the way back when it is lost, and the sound that waits for it.
 // Knows the few codes that end a call for good, and nothing of what is said.
+import { SAMPLES_PER_MS } from "./pcm.js";
 import { RealtimeSocket, NoCall } from "./realtime_socket.js";
 import { HAS_TOKEN } from "./session_requests.js";
 
 export const GIVE_UP_MS = 60_000; // as long as a call waits for its caller
-const WAITING_FRAMES = 50; // 2 s of the microphone: older words would be answered too late
+const WAITING_MS = 2_000; // of the microphone: older words would be answered too late
+const LETTERS_PER_MS = (SAMPLES_PER_MS * 2 * 4) / 3; // of base64
 const RESUME_TIMEOUT_MS = 5_000;
 const QUICK_WAIT_MS = 2_000; // for a line of our own that broke: most are back within seconds
 const QUICK_TRIES = 6;
@@ -146,7 +148,9 @@ export class Line {
   /** Whether it was sent, or waits. While the line is lost the newest two seconds wait. */
   sendAudio(base64) {
     if (!this.giveUpAt) return this.socket.sendAudio(base64);
-    this.frames = [...this.frames, base64].slice(-WAITING_FRAMES);
+    this.frames.push(base64);
+    let letters = this.frames.reduce((sum, frame) => sum + frame.length, 0);
+    while (letters > WAITING_MS * LETTERS_PER_MS) letters -= this.frames.shift().length;
     return true;
   }
 

@@ -34,6 +34,7 @@ export function problemOf(error) {
 export class Microphone {
   /** Resolves to an open microphone. Rejects as getUserMedia does. `player` is what may come back as an echo. */
   static async open({ device, player, worklet, guard, onFrame, onLost }) {
+    player.context.audioWorklet.addModule(worklet).catch(() => {}); // on its way meanwhile; a failure is met in `listen`
     const stream = await streamOf(device);
     const microphone = new Microphone(stream);
     try {

@@ -1,16 +1,16 @@
-// Owns the cutting of the microphone's sound into frames of 40 ms at the wire's rate, without the receptionist's echo.
+// Owns the cutting of the microphone's sound into frames at the wire's rate, without the receptionist's echo.
 // Runs on the audio thread. Inputs: the microphone, and what is being played. In: {type: "guard", mode},
 // {type: "telephone", on}, {type: "restart"} when the loudspeaker may be another, {type: "stop"}, and
 // {type: "reference", port} where what is played lives in another context.
 // Out, for each frame: {samples, level, silencedMs}.
 import { BLOCK_SAMPLES } from "./echo_gate.js";
 import { EchoGuard } from "./echo_guard.js";
+import { FrameLength } from "./frame_length.js";
 import { loudness } from "./pcm.js";
 import { Resampler } from "./resampler.js";
 import { Telephone } from "./telephone.js";
 
 const WIRE_RATE = 24000;
-const FRAME_SAMPLES = 960; // 40 ms
 const LONGEST_WAIT_SAMPLES = 4800; // 200 ms: more than this of the other context's sound is late, not early
 const NOTHING = new Float32Array(128);
 
@@ -45,10 +45,12 @@ class Frames extends AudioWorkletProcessor {
     this.played = { rate: new Resampler(sampleRate, WIRE_RATE), queue: new Queue() };
     this.ready = new Queue(); // guarded, to be framed
     this.guard = new EchoGuard(processorOptions.guard);
+    this.length = new FrameLength();
     this.line = null;
     this.elsewhere = false;
     this.energy = 0; // since the last frame, of `blocks` blocks, as the microphone gave them
     this.blocks = 0;
+    this.level = 0; // of the last frame
     this.port.onmessage = ({ data }) => this[`take_${data.type}`](data);
   }
 
@@ -84,7 +86,7 @@ class Frames extends AudioWorkletProcessor {
     const silence = NOTHING.subarray(0, microphone.length);
     if (!this.elsewhere) this.played.queue.push(this.played.rate.push(played ?? silence));
     while (this.microphone.queue.length >= BLOCK_SAMPLES) this.block();
-    while (this.ready.length >= FRAME_SAMPLES) this.handOver();
+    while (this.ready.length >= this.length.samples) this.handOver(this.length.samples);
     return true;
   }
 
@@ -93,13 +95,14 @@ class Frames extends AudioWorkletProcessor {
     this.energy += loudness(block) ** 2;
     this.blocks += 1;
     this.guard.push(block, this.played.queue.shift(BLOCK_SAMPLES));
+    this.length.push(loudness(block), block.length);
     this.ready.push(this.line ? this.line.push(block) : block);
   }
 
-  handOver() {
-    const samples = this.ready.shift(FRAME_SAMPLES);
-    const level = Math.sqrt(this.energy / this.blocks);
-    this.port.postMessage({ samples, level, silencedMs: this.guard.silencedMs }, [samples.buffer]);
+  handOver(count) {
+    const samples = this.ready.shift(count);
+    if (this.blocks > 0) this.level = Math.sqrt(this.energy / this.blocks); // a long frame may leave as two short ones
+    this.port.postMessage({ samples, level: this.level, silencedMs: this.guard.silencedMs }, [samples.buffer]);
     this.energy = this.blocks = 0;
   }
 }

@@ -1,26 +1,26 @@
-// Owns when a microphone seems dead, or is talked into while muted. Pure: one level for each frame in, a remark out.
+// Owns when a microphone seems dead, or is talked into while muted. Pure: the level of each frame in, a remark out.
 
-const FRAME_MS = 40;
-const FLAT_FRAMES = 5_000 / FRAME_MS;
-const VOICE_FRAMES = 400 / FRAME_MS;
+const FLAT_MS = 5_000;
+const VOICE_MS = 400;
 const FLAT_LEVEL = 0.004; // -48 dBFS: below any voice, above the hiss of a live room after noise suppression
 const VOICE_LEVEL = 0.03;
 
 export class QuietWatch {
-  flat = 0;
-  voice = 0;
+  flatMs = 0;
+  voiceMs = 0;
 
   /** "quiet" once after 5 s without sound while listening; "sound" when it is back; "talking_muted" while muted. */
-  push(level, status) {
-    this.voice = status === "muted" && level > VOICE_LEVEL ? this.voice + 1 : 0;
-    if (this.voice === VOICE_FRAMES) return "talking_muted";
+  push(level, ms, status) {
+    const voiceMs = this.voiceMs;
+    this.voiceMs = status === "muted" && level > VOICE_LEVEL ? voiceMs + ms : 0;
+    if (voiceMs < VOICE_MS && this.voiceMs >= VOICE_MS) return "talking_muted";
+    const flatMs = this.flatMs;
     if (level > FLAT_LEVEL) {
-      const was = this.flat;
-      this.flat = 0;
-      return was >= FLAT_FRAMES ? "sound" : null;
+      this.flatMs = 0;
+      return flatMs >= FLAT_MS ? "sound" : null;
     }
     if (status !== "listening") return null;
-    this.flat += 1;
-    return this.flat === FLAT_FRAMES ? "quiet" : null;
+    this.flatMs += ms;
+    return flatMs < FLAT_MS && this.flatMs >= FLAT_MS ? "quiet" : null;
   }
 }

@@ -398,6 +398,17 @@ def test_sound_in_step_has_neither_gaps_nor_jitter() -> None:
     assert arrivals([]) == {}
 
 
+def test_frames_of_changing_length_in_step_have_neither_gaps_nor_jitter() -> None:
+    measured = Arrivals(bytes_per_ms=MS)
+    at = 0
+    for n in range(500):
+        length_ms = 20 if n % 10 < 5 else 40
+        at += length_ms
+        measured.note(length_ms * MS, at)
+
+    assert measured.counters() == {"sound_ms": 15_000, "sound_gaps": 0, "sound_missing_ms": 0, "sound_jitter_ms": 0}
+
+
 def test_five_in_a_hundred_frames_that_are_lost_show() -> None:
     lossy = arrivals([n * 40 for n in range(1000) if n % 20 != 7])
 
