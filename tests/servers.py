@@ -42,6 +42,7 @@ from tests.sessions_app.standin.recording import RecordingClient
 KINDS = ("daphne", "uvicorn")
 ORIGIN = "https://clinic.example"
 PATIENCE_S = 20.0
+START_S = 60.0  # until a server answers, on a machine that has much else to do
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 T = TypeVar("T")
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never reached through a proxy
@@ -75,11 +76,11 @@ class Server:
     def http_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def get(self, path: str, **headers: str) -> tuple[int, str]:
+    def get(self, path: str, *, timeout_s: float = PATIENCE_S, **headers: str) -> tuple[int, str]:
         """Return the status and the text of a page."""
         request = urllib.request.Request(self.origin + path, headers=headers)
         try:
-            with _direct.open(request, timeout=PATIENCE_S) as answer:
+            with _direct.open(request, timeout=timeout_s) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.read().decode()
@@ -118,6 +119,7 @@ class Server:
             subprotocols=[Subprotocol(one) for one in protocols],
             max_size=MAX_FRAME_BYTES,
             max_queue=None,  # a full one would keep the close of the server from being read
+            open_timeout=PATIENCE_S,
         ) as socket:
             yield RecordingClient(socket, checked=checked and not own_events)
 
@@ -169,9 +171,13 @@ def running_server(kind: str, directory: Path, **environment: str) -> Iterator[S
                 stderr=log,
                 pass_fds=[listener.fileno()],
             )
+        port = listener.getsockname()[1]
+        listener.close()  # the process has its own: when it is gone, nobody waits for it
+        server = Server(kind, port, upstream_port, log_path, directory, settings_of_it, process.pid, process)
         try:
-            port = listener.getsockname()[1]
-            yield Server(kind, port, upstream_port, log_path, directory, settings_of_it, process.pid, process)
+            with contextlib.suppress(OSError):  # it did not start: what a test then meets tells more
+                server.get("/healthz", timeout_s=START_S)
+            yield server
         finally:
             _end(process)
 
