@@ -23,7 +23,7 @@ TAKER = "frontdesk.taker"
 
 # Of one socket. A server takes all that a read brings: 256 KiB of the smallest frames held every call up for 0.5 s.
 AT_ONCE = 8  # frames; those after them wait, and nothing more is read meanwhile
-REST_S = 0.004  # until the next ones: 2,000 frames a second are no caller's, and leave the loop to the others
+REST_S = 0.01  # until the next ones: 800 frames a second are no caller's, and leave the loop to the others
 
 
 class ServersSocket(Protocol):
