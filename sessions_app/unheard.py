@@ -41,7 +41,7 @@ class Unheard:
     def sent(self, effect: ToCaller, *, starts_ms: float) -> None:
         """Keep an effect that went out: sound that begins at `starts_ms` of its item, or what ends an item's sound."""
         item_id = effect.item_id or str(effect.event.get("item_id", ""))
-        event = {name: value for name, value in effect.event.items() if name != "delta"}
+        event = {**effect.event, "delta": ""} if effect.pcm else effect.event
         length = len(effect.pcm) / self._bytes_per_ms
         self._kept.append(Kept(event, item_id, effect.pcm, starts_ms, starts_ms + length))
         self._bytes += len(effect.pcm)
