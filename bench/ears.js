@@ -1,21 +1,18 @@
 // Notes what a patient hears and when: evaluated before the talk page's own scripts, which know nothing of it.
-// `bench.marks`: [name, time of day in ms], in no order. `bench.sounds(n)` resolves when the n-th sound has begun.
+// `bench.marks`: [name, time of day in ms], in no order. `bench.answered` resolves when what was said is being answered.
 (() => {
   const THRESHOLD = 0.02;
   const PAUSES_MS = { sound: 60, voice: 150 }; // a voice has gaps between its syllables
-  const TOLD = ["session.created", "input_audio_buffer.speech_started", "response.output_audio.delta"];
+  const STOPPED = "input_audio_buffer.speech_stopped";
+  const TOLD = ["session.created", "input_audio_buffer.speech_started", STOPPED, "response.output_audio.delta"];
   const marks = [];
-  const waiting = [];
+  let resolve;
+  const answered = new Promise((done) => (resolve = done));
   const note = (name, at = performance.timeOrigin + performance.now()) => {
     marks.push([name, at]);
-    const sounds = marks.filter(([one]) => one === "sound begins").length;
-    for (const { count, resolve } of waiting) if (sounds >= count) resolve();
+    if (name === "sound begins" && marks.some(([one]) => one === STOPPED)) resolve();
   };
-  const sounds = (count) => new Promise((resolve) => {
-    waiting.push({ count, resolve });
-    note("waiting");
-  });
-  window.bench = { marks, sounds };
+  window.bench = { marks, answered };
 
   document.addEventListener("click", ({ timeStamp }) => note("tap", performance.timeOrigin + timeStamp), true);
 

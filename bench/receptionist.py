@@ -21,7 +21,7 @@ import uvloop
 from bench.frames import ServerEnd
 from bench.patient import tone, voiced
 
-SILENCE_S = 0.2  # after the last frame with a voice in it the patient is taken to have ended
+SILENCE_S = 0.5  # after the last frame with a voice in it the patient is taken to have ended
 LEARNS_S = 1.5  # of a greeting that is heard before a voice counts: the page's echo guard must know the room
 CHUNK_MS, GREETING_MS, ANSWER_MS = 100, 12_000, 1_000
 
@@ -134,8 +134,8 @@ class Receptionist(ServerEnd):
         self.tell("conversation.item.done", item=said, previous_item_id=None)
         self.tell("response.output_item.done", item=said, **of_response)
         self.tell("response.done", response={**response, "status": "completed", "output": [said]})
-        if self._sound is GREETING:
-            self._hears_from = asyncio.get_running_loop().time() + LEARNS_S
+        greeted = self._sound is GREETING  # and what is said is answered once
+        self._hears_from = asyncio.get_running_loop().time() + LEARNS_S if greeted else None
         self._sound = ANSWER
 
     def on_closed(self, code: int) -> None:
