@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from typing import Any
-
-from daphne.server import Server as Daphne
-from daphne.server import twisted_loop
 
 from config.serving import (
     MAX_MESSAGE_BYTES,
@@ -18,45 +13,13 @@ from config.serving import (
     Lifetime,
     Signals,
 )
-
-
-class _Room:
-    """Whether a socket has room for more, as Twisted tells a producer (IPushProducer)."""
-
-    def __init__(self) -> None:
-        self.free = asyncio.Event()
-        self.free.set()
-
-    def pauseProducing(self) -> None:
-        self.free.clear()
-
-    def resumeProducing(self) -> None:
-        self.free.set()
-
-    def stopProducing(self) -> None:
-        self.free.set()
-
-
-class _PacedDaphne(Daphne):  # type: ignore[misc]  # it has no types
-    """Daphne's `send` never waits, so that a caller who stops reading fills our memory. This one waits as uvicorn does.
-
-    It pings only callers who say nothing: one who speaks and does not read was there for good.
-    """
-
-    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
-        if message["type"] == "websocket.accept":
-            protocol.room = _Room()
-            protocol.unregisterProducer()  # that of HTTP
-            protocol.registerProducer(protocol.room, True)
-        elif message["type"] == "websocket.send":
-            await protocol.room.free.wait()
+from config.sound_daphne import LOOP, SoundServer
 
 
 def serve_daphne(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
     """Serve until the drain is over."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    server = _PacedDaphne(
+    server = SoundServer(
         application,
         endpoints=[f"fd:fileno={listener.detach()}"],  # Twisted closes it
         signal_handlers=False,
@@ -69,5 +32,5 @@ def serve_daphne(application: Application, listener: socket.socket, lifetime: Li
         server_name="",
     )
     # The loop runs only within `run`, and Daphne has no place to hook in.
-    twisted_loop.call_soon(Signals(lifetime, server.stop).install)
+    LOOP.call_soon(Signals(lifetime, server.stop).install)
     server.run()
