@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from config.caller_frames import CLOSE_TOO_FAST, TAKER, CallerFrames
@@ -65,6 +66,14 @@ class SoundSocket(WebSocketsSansIOProtocol):
         self.conn.fail(CLOSE_TOO_FAST, "too_fast")
         self.handle_parser_exception()
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(CloseCode.INVALID_DATA)  # as uvicorn does, which logs an error for each
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     async def receive(self) -> Any:
         message = await self.queue.get()
         self._frames.go_on()
@@ -101,3 +110,11 @@ class SoundSocket(WebSocketsSansIOProtocol):
             and self.initial_response is None
             and self.conn.state is State.OPEN
         )
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

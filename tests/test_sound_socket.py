@@ -107,11 +107,12 @@ async def test_messages_of_all_kinds_arrive_in_order(protocol: type[WebSocketsSa
         (b"\x81\x01a", 1002),
         (b"\xc1\x81" + MASK + b"a", 1002),
         (masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.TEXT, b"b"), 1002),
+        (masked(Opcode.TEXT, b"\xff", fin=False) + masked(Opcode.CONT, b"b"), 1007),
     ],
-    ids=["too large", "not UTF-8", "not masked", "reserved bit", "message within a message"],
+    ids=["too large", "not UTF-8", "not masked", "reserved bit", "message within a message", "not UTF-8 in parts"],
 )
 async def test_frame_that_breaks_the_rules_is_refused_with_its_code(
-    protocol: type[WebSocketsSansIOProtocol], frame: bytes, code: int
+    protocol: type[WebSocketsSansIOProtocol], frame: bytes, code: int, caplog: pytest.LogCaptureFixture
 ):
     app = App(takes=True)
 
@@ -122,6 +123,8 @@ async def test_frame_that_breaks_the_rules_is_refused_with_its_code(
 
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, app.heard) == (code, [])
+    if protocol is SoundSocket:
+        assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_stream_cut_anywhere_gives_the_same_messages():
