@@ -15,6 +15,8 @@ from config.serving import (
 )
 from config.sound_daphne import LOOP, SoundServer
 
+ANSWER_S = 20  # for a call to be opened; autobahn drops the caller after 5 s, and a busy machine takes longer
+
 
 def serve_daphne(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
     """Serve until the drain is over."""
@@ -26,6 +28,8 @@ def serve_daphne(application: Application, listener: socket.socket, lifetime: Li
         http_timeout=60,
         ping_interval=PING_EVERY_S,
         ping_timeout=PING_TIMEOUT_S,
+        websocket_handshake_timeout=ANSWER_S,
+        websocket_connect_timeout=ANSWER_S,
         websocket_max_message_size=MAX_MESSAGE_BYTES,
         websocket_max_frame_size=MAX_MESSAGE_BYTES,
         verbosity=0,
