@@ -13,7 +13,7 @@ JITTER_SHARE = 16  # of each new deviation in the estimate. Source: RFC 3550, se
 class Arrivals:
     def __init__(self, *, bytes_per_ms: int) -> None:
         self._bytes_per_ms = bytes_per_ms
-        self._came_at: int | None = None
+        self._came_at = 0
         self._length_ms = 0.0  # of the newest frame
         self._ends_at = 0.0  # of all sound so far, if each frame is spoken as soon as it comes
         self._jitter_ms = 0.0
@@ -23,9 +23,9 @@ class Arrivals:
 
     def note(self, byte_count: int, at: int) -> None:
         """A frame of the caller's came in."""
-        self._frames += 1
-        if self._came_at is not None:
+        if self._frames:
             self._measure(at, byte_count / self._bytes_per_ms)
+        self._frames += 1
         self._length_ms = byte_count / self._bytes_per_ms
         self._sound_ms += self._length_ms
         self._ends_at = max(self._ends_at, float(at)) + self._length_ms
@@ -39,7 +39,7 @@ class Arrivals:
         if gap >= self._length_ms / 2:  # less is the clocks', which differ a little
             self._gaps += 1
             self._missing_ms += gap
-        deviation = abs(at - (self._came_at or 0) - length_ms)
+        deviation = abs(at - self._came_at - length_ms)
         self._jitter_ms += (deviation - self._jitter_ms) / JITTER_SHARE
         self._most_jitter_ms = max(self._most_jitter_ms, self._jitter_ms)
 
