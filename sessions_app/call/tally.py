@@ -8,7 +8,7 @@ from typing import Any
 from sessions_app.cost import add_transcription_usage, add_usage
 from sessions_app.effects import EventSeen, Record
 
-REMEMBERED_EVENT_IDS = 4096
+REMEMBERED_EVENT_IDS = 1024  # one that comes twice comes soon: these are 20 s and more
 MAX_STORED_EVENTS = 20_000  # a row each; beyond it a call's events are only counted
 
 # Too many to store one by one, and all of them speech or its words.
