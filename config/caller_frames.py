@@ -82,7 +82,7 @@ class CallerFrames:
         """Take whole frames, as many as one socket may bring at once, and see to it that the others are taken."""
         self._resting, left = None, AT_ONCE
         socket, data, end = self._socket, self._data, len(self._data)
-        while left and socket.listens():
+        while left and self._at < end and socket.listens():
             payload = payload_of(data, self._at, end)
             if payload is None or not self._take_frame(data, *payload):
                 self._read_on()

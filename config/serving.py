@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
@@ -36,7 +35,6 @@ REQUEST_S = 10.0  # for a request to arrive, headers and body
 STANDSTILL_S = 15.0  # a peer that takes nothing of what was sent, for this long, is gone
 LAST_WORDS_S = 30.0  # for what was sent before the end of a call, and the close, to arrive
 SEND_BUFFER_BYTES = 256 * 1024  # of the kernel's, for each socket: some 5 s of sound; what lies there is past recall
-SWITCH_S = 0.0005  # that a thread at work on the record may keep the loop waiting; Python would let it for 5 ms
 STOP_S = 3  # for requests in progress, once the calls are over
 
 Application = Callable[..., Awaitable[None]]
@@ -111,7 +109,6 @@ class _BoundedSocket(SoundSocket):
 def serve_uvicorn(application: Application, listener: socket.socket, lifetime: Lifetime) -> None:
     """Serve until the drain is over."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    sys.setswitchinterval(SWITCH_S)
     config = uvicorn.Config(
         application,
         http=BoundedHttp,

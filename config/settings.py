@@ -6,6 +6,7 @@ Nothing else in the project reads the environment.
 from __future__ import annotations
 
 import re
+import sys
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -185,7 +186,7 @@ METRICS_TOKEN: str = _read("METRICS_TOKEN", str, default="")
 DRAIN_SECONDS: int = _read("DRAIN_SECONDS", _count, default=600)
 
 INSTALLED_APPS = [
-    *(["daphne"] if DEBUG else []),  # runserver's; it takes 20 MiB of each process
+    *(["daphne"] if "runserver" in sys.argv[1:2] else []),  # runserver's alone: it takes 20 MiB, and the loop it finds
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",

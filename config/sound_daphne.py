@@ -17,7 +17,7 @@ from config.caller_frames import CLOSE_TOO_FAST, TAKER, CallerFrames
 from config.serving import new_event_loop
 from sessions_app.frame_heads import text_head
 
-if "twisted.internet.reactor" not in sys.modules:  # as it is in DEBUG, for Daphne's `runserver`
+if "twisted.internet.reactor" not in sys.modules:  # as a test runner's may be
     asyncioreactor.install(new_event_loop())  # type: ignore[no-untyped-call]
 
 from daphne.server import Server, reactor

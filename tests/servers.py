@@ -77,8 +77,9 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def get(self, path: str, *, timeout_s: float = PATIENCE_S, **headers: str) -> tuple[int, str]:
-        """Return the status and the text of a page."""
-        request = urllib.request.Request(self.origin + path, headers=headers)
+        """Return the status and the text of a page. Headers are spelled with underscores."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(self.origin + path, headers=fields)
         try:
             with _direct.open(request, timeout=timeout_s) as answer:
                 return answer.status, answer.read().decode()

@@ -61,7 +61,7 @@ async def test_frozen_database_is_named_within_the_probes_time_and_forgiven_when
 
 def test_figures_are_for_this_machine_and_not_for_a_proxy_on_it(server: Server):
     assert server.get("/metrics")[0] == 200
-    assert server.get("/metrics", **{"X-Forwarded-For": "127.0.0.1"})[0] == 403
+    assert server.get("/metrics", X_Forwarded_For="127.0.0.1")[0] == 403
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ MAX_PORT = 65535
 BACKLOG = 512
 SOCKET_MODE = 0o660  # the proxy's user shares the group
 RECEIVE_BUFFER_BYTES = 32 * 1024  # of a connection, half a second of sound: what is there is read in one go
+SWITCH_S = 0.0005  # that a thread at work on the record may keep the loop waiting; Python would let it for 5 ms
 FILES = 65_536  # a call needs two; the limit that a login gives is often 1,024
 
 logger = logging.getLogger(__name__)
@@ -60,12 +61,13 @@ class Command(BaseCommand):
             _refuse(f"{_where(options)} cannot be used: {os.strerror(error.errno) if error.errno else error}.")
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         _raise_file_limit()
+        serve: Serve = import_string(SERVERS[options["server"]])
+        sys.setswitchinterval(SWITCH_S)
         # All that is loaded by now stays: looking through it for garbage held every call for 60 ms at a time.
         gc.collect()
         gc.freeze()
         with lock:
             logger.info("Serving", extra={"server": options["server"], "url": _address(listener)})
-            serve: Serve = import_string(SERVERS[options["server"]])
             serve(application, listener, Lifetime())
             _end()
 
