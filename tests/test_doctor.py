@@ -167,7 +167,7 @@ def test_worker_is_found_at_work_or_not(tmp_path: Path):
     finally:
         _end(worker)
 
-    assert (without, with_one) == ([("worker", "failed")], [("worker", "ok")])
+    assert (without, with_one) == ([("worker", "failed")], [("worker", "ok")]), (tmp_path / "log").read_text()
 
 
 # The way to the Realtime API.
