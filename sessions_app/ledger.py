@@ -35,7 +35,8 @@ from sessions_app.threads import in_pool
 logger = logging.getLogger(__name__)
 
 WARN_SHARE = 0.8  # of a cap that is spent
-POOL_THREADS = 4
+POOL_THREADS = 1  # more would wait for the same rows, and each holds the calls' sound up while it works
+SETTLED_SHARE = 0.25  # of what is kept back for a call: when so much of it is spent, that is settled
 LEFT_AFTER = dt.timedelta(seconds=60)  # an entry whose call holds no place by then was left by a process that died
 MAX_LEFTOVERS = 500  # in one sweep
 CLOSE_S = 5.0  # that the end of a call waits for its last settlement
@@ -224,31 +225,36 @@ def _tell(clinic: Clinic, text: str, *, urgent: bool) -> None:
 
 
 class Ledger:
-    """Settles the calls of one process, in threads of its own: a call never waits for it."""
+    """Settles the calls of one process, in a thread of its own: a call never waits for it."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ledger")
 
-    def account(self, call_id: UUID) -> Account:
-        return Account(call_id, self._pool)
+    def account(self, call_id: UUID, estimate_microusd: int) -> Account:
+        return Account(call_id, self._pool, step_microusd=int(estimate_microusd * SETTLED_SHARE))
 
     def close(self) -> None:
-        """Let go of the threads, once what they do is done."""
+        """Let go of the thread, once what it does is done."""
         self._pool.shutdown()
 
 
 class Account:
-    """One call's cost, as it goes on: at most one settlement at a time, and the newest total next."""
+    """One call's cost, as it goes on: at most one settlement at a time, and the newest total next.
 
-    def __init__(self, call_id: UUID, pool: Executor) -> None:
+    What is kept back covers what is not settled yet. So a total is settled when it is `step_microusd` more than the
+    last one that was, and each of them once the budget stands badly.
+    """
+
+    def __init__(self, call_id: UUID, pool: Executor, *, step_microusd: int = 0) -> None:
         self._call_id, self._pool = call_id, pool
-        self._total = 0
+        self._step = step_microusd
+        self._total = self._settled = 0
         self._settling = False
 
     def spent(self, total_microusd: int) -> bool:
         """Take note of a new total. True when `settle` is to be run, in a task of the call's."""
         self._total = max(self._total, total_microusd)
-        return not self._settling
+        return not self._settling and self._total >= self._settled + self._step
 
     async def settle(self) -> AsyncIterator[Standing]:
         """Settle until nothing new is left, and tell how the budget stands after each time.
@@ -259,7 +265,9 @@ class Account:
         try:
             while settled < self._total:
                 settled = self._total
-                yield await in_pool(self._pool, settle, self._call_id, settled)
+                standing = await in_pool(self._pool, settle, self._call_id, settled)
+                self._settled, self._step = settled, self._step if standing is Standing.OK else 0
+                yield standing
         except Exception as error:
             logger.warning("A call could not be settled", extra=self._about(error))
         finally:

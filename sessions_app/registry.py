@@ -23,7 +23,7 @@ from sessions_app.bridge import Bridge, Connect
 from sessions_app.draining import Drain
 from sessions_app.effects import Fact
 from sessions_app.gate import Gate
-from sessions_app.ledger import Account, Ledger, settle_leftovers
+from sessions_app.ledger import Account, Ledger, estimate, settle_leftovers
 from sessions_app.models import CallSession, Place
 from sessions_app.opening import PROCESS, Opening, call_over
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
@@ -71,7 +71,9 @@ class CallRegistry:
         spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
         facts = metrics.CountedFacts(self._put)
-        account = self._ledger.account(call_id)
+        rates = opening.brief.rates
+        kept_back = estimate(rates, opening.brief.transcription_rates) if rates is not None else 0
+        account = self._ledger.account(call_id, kept_back)
         bridge = Bridge(opening, connect=connect, recorder=facts, gateway=self._gateway, account=account, spool=spool)
         self._bridges[call_id] = bridge
         self._calls[call_id] = asyncio.create_task(self._carry(call_id, bridge, account))

@@ -279,13 +279,14 @@ class Settling:
     def __init__(self) -> None:
         self.totals: list[tuple[int, bool]] = []
         self.fails = 0
+        self.standing = Standing.WARN
 
     def __call__(self, call_id: UUID, total: int, *, final: bool = False) -> Standing:
         if self.fails:
             self.fails -= 1
             raise DatabaseError("text of a caller")
         self.totals.append((total, final))
-        return Standing.WARN
+        return self.standing
 
 
 @pytest.fixture
@@ -317,6 +318,24 @@ def test_totals_that_come_while_one_is_settled_are_settled_as_the_newest_one(set
 
     assert wanted == [True, False, False, False, True]
     assert settling.totals == [(1, False), (5, False), (6, True)]
+
+
+def test_what_is_kept_back_covers_small_totals_until_the_budget_stands_badly(settling, pool):
+    account = Account(uuid4(), pool, step_microusd=10)
+
+    async def spend(total: int) -> bool:
+        due = account.spent(total)
+        if due:
+            assert [standing async for standing in account.settle()]
+        return due
+
+    settling.standing = Standing.OK
+    well = [asyncio.run(spend(total)) for total in (9, 10, 19, 20)]
+    settling.standing = Standing.WARN
+    badly = [asyncio.run(spend(total)) for total in (29, 30, 31, 32)]
+
+    assert (well, badly) == ([False, True, False, True], [False, True, True, True])
+    assert [total for total, _ in settling.totals] == [10, 20, 30, 31, 32]
 
 
 def test_total_that_could_not_be_settled_is_settled_with_the_next(settling, pool, caplog):
