@@ -13,8 +13,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # The tests' own settings: those of a developer's .env must not reach them. The second database is the one that a
 # PostgreSQL and a Redis on this machine offer.
 TEST_ENV := DEBUG=true OPENAI_API_KEY= OPENAI_BASE_URL= REDIS_URL=
-# Much of a test is waiting for a browser or a process: four at once, on two cores. tests/order.py says in what order.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# Much of a test is waiting for a browser or a process: several at once, on two cores. tests/order.py says in what order.
+PARALLEL := --dist loadfile --no-loadscope-reorder
+AT_ONCE := -n 4
+SECOND_AT_ONCE := -n 3  # with the pools of their servers four of them need more than PostgreSQL's 100 connections
 SECOND_DATABASE := postgres://postgres@127.0.0.1:5432/test
 SECOND_REDIS := redis://127.0.0.1:6379/0
 
@@ -22,10 +24,10 @@ run: demo-environment
 	@exec env DEBUG=true $(VENV)/python manage.py demo --port "$(PORT)"
 
 test: lint
-	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(PARALLEL)
+	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest $(AT_ONCE) $(PARALLEL)
 	@if DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) $(VENV)/python -m tests.services; then \
 		set -x; $(TEST_ENV) DATABASE_URL=$(SECOND_DATABASE) REDIS_URL=$(SECOND_REDIS) \
-			$(VENV)/pytest $(PARALLEL) -m 'not soak and not once'; fi
+			$(VENV)/pytest $(SECOND_AT_ONCE) $(PARALLEL) -m 'not soak and not once'; fi
 
 soak: dev-environment
 	$(TEST_ENV) DATABASE_URL= $(VENV)/pytest -m soak
