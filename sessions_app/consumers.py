@@ -25,7 +25,6 @@ from sessions_app.dialect.heard import error
 from sessions_app.leg import Leg
 from sessions_app.opening import REALTIME_PROTOCOL, BadKey, CannotBegin, Handshake, come_back, open_call, spend_key
 from sessions_app.registry import registry
-from sessions_app.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ class CallConsumer:
                 logger.error("A call could not be opened", extra={"error": type(fault).__name__})
                 raise CannotBegin("server_error", _("Something went wrong on our side"), CLOSE_FAILED) from None
 
-        return await in_thread(open_it)
+        return await registry().open(open_it)
 
     async def _carry(self, bridge: Bridge, leg: Leg) -> None:
         """Carry frames both ways until one side ends."""

@@ -6,8 +6,8 @@ Text enters rows and the journal only through `storable`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -60,15 +60,21 @@ def _clean(value: Any) -> Any:
 
 
 def store(entries: Sequence[Entry]) -> None:
-    """Store all of it, or nothing: raises what the database raises."""
+    """Store all of it, or nothing: raises what the database raises, and KeyError for a call that has no row."""
     with transaction.atomic():
+        calls = _locked({entry.session_id for entry in entries if not isinstance(entry.fact, EventSeen)})
         _store_events(entries)
         _store_items(entries)
+        changes: dict[UUID, dict[str, Any]] = {}
         for entry in entries:
+            mine = changes.setdefault(entry.session_id, {})
             if isinstance(entry.fact, StateChanged):
-                _store_state(entry.session_id, entry.fact)
+                mine |= _state(calls[entry.session_id], entry.fact)
             elif isinstance(entry.fact, CallEnded):
-                _store_end(entry.session_id, entry.fact)
+                mine |= _end(calls[entry.session_id], entry.fact)
+        for session_id, values in changes.items():
+            if values:
+                CallSession.objects.filter(pk=session_id).update(**values)
 
 
 def takes_writes(session_id: UUID) -> bool:
@@ -108,57 +114,59 @@ def _store_items(entries: Iterable[Entry]) -> None:
 
 def _revisions(keys: Iterable[tuple[UUID, str]]) -> dict[tuple[UUID, str], int]:
     """Return what is stored of these items. The lock on their calls keeps it so until the end of the transaction."""
-    sessions = sorted({session_id for session_id, _ in keys})
-    list(_locked(sessions).values_list("pk"))
-    stored = Item.objects.filter(session_id__in=sessions, item_id__in={item_id for _, item_id in keys})
+    session_ids, item_ids = {session_id for session_id, _ in keys}, {item_id for _, item_id in keys}
+    stored = Item.objects.filter(session_id__in=session_ids, item_id__in=item_ids)
     return {
         (session, item): revision for session, item, revision in stored.values_list("session_id", "item_id", "revision")
     }
 
 
-def _locked(session_ids: list[UUID]) -> models.QuerySet[CallSession]:
+@dataclass
+class _Call:
+    """What the facts of a call need to know of its row."""
+
+    state: str
+    state_history: list[list[Any]]
+    started_at: datetime
+    model: str
+
+
+def _locked(session_ids: set[UUID]) -> dict[UUID, _Call]:
+    """Return the calls of a batch. All are locked in one order, at once."""
+    if not session_ids:
+        return {}
     # Rows that name the call may be added meanwhile. SQLite's transactions are IMMEDIATE: one writer at a time.
-    return CallSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=session_ids).order_by("pk")
+    rows = CallSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=session_ids).order_by("pk")
+    known = rows.values_list("pk", "state", "state_history", "started_at", "version__content__model__name")
+    return {pk: _Call(*values) for pk, *values in known}
 
 
-def _store_state(session_id: UUID, fact: StateChanged) -> None:
-    session = _locked([session_id]).only("state", "state_history").get()
-    if [fact.at_ms, fact.state] in session.state_history:  # a batch whose commit was in doubt comes twice
-        return
-    session.state_history = sorted([*session.state_history, [fact.at_ms, fact.state]], key=lambda change: change[0])
-    if session.state != CallSession.State.ENDED:
-        session.state = session.state_history[-1][1]
-    session.save(update_fields=["state", "state_history"])
+def _state(call: _Call, fact: StateChanged) -> dict[str, Any]:
+    """Return what a change of state changes of the row, and note it on `call`."""
+    if [fact.at_ms, fact.state] in call.state_history:  # a batch whose commit was in doubt comes twice
+        return {}
+    call.state_history = sorted([*call.state_history, [fact.at_ms, fact.state]], key=lambda change: change[0])
+    if call.state != CallSession.State.ENDED:
+        call.state = call.state_history[-1][1]
+    return {"state": call.state, "state_history": call.state_history}
+
+
+def _end(call: _Call, fact: CallEnded) -> dict[str, Any]:
+    """Return what its end changes of the row, and note it on `call`."""
+    call.state = CallSession.State.ENDED
+    told = {"end_reason": fact.reason, "error_code": fact.error_code[:64], "outcome": fact.outcome}
+    return {
+        "state": call.state,
+        "ended_at": call.started_at + timedelta(milliseconds=fact.at_ms),
+        "duration_ms": fact.at_ms,
+        "cost_microusd": _cost(call.model, call.started_at.date(), fact.usage),
+        "lease_until": None,
+        **storable(CallSession, {**told, "usage": fact.usage, "counters": fact.counters}),
+    }
 
 
 def _cost(model: str, day: date, usage: dict[str, int]) -> int | None:
     """Return what a call cost by the prices of its day; None while nobody has said what the model costs."""
-    price = Price.objects.price_for(model, day)
-    transcription = Price.objects.price_for(TRANSCRIPTION_MODEL, day)
-    return cost_microusd(usage, price, transcription=transcription) if price is not None else None
-
-
-def _store_end(session_id: UUID, fact: CallEnded) -> None:
-    session = _locked([session_id]).select_related("version").get()
-    session.state = CallSession.State.ENDED
-    session.ended_at = session.started_at + timedelta(milliseconds=fact.at_ms)
-    session.duration_ms = fact.at_ms
-    values = {"end_reason": fact.reason, "error_code": fact.error_code[:64], "outcome": fact.outcome}
-    for name, value in storable(CallSession, {**values, "usage": fact.usage, "counters": fact.counters}).items():
-        setattr(session, name, value)
-    session.cost_microusd = _cost(session.version.content["model"]["name"], session.started_at.date(), fact.usage)
-    session.lease_until = None
-    session.save(
-        update_fields=[
-            "state",
-            "ended_at",
-            "duration_ms",
-            "end_reason",
-            "error_code",
-            "outcome",
-            "usage",
-            "counters",
-            "cost_microusd",
-            "lease_until",
-        ]
-    )
+    prices = Price.objects.on(day, models=[model, TRANSCRIPTION_MODEL])
+    price = prices.get(model)
+    return None if price is None else cost_microusd(usage, price, transcription=prices.get(TRANSCRIPTION_MODEL))

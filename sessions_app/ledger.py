@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 WARN_SHARE = 0.8  # of a cap that is spent
 POOL_THREADS = 1  # more would wait for the same rows, and each holds the calls' sound up while it works
 SETTLED_SHARE = 0.25  # of what is kept back for a call: when so much of it is spent, that is settled
+PERIODS = 4  # in which a call counts: day and month, of its clinic and of the installation
 LEFT_AFTER = dt.timedelta(seconds=60)  # an entry whose call holds no place by then was left by a process that died
 MAX_LEFTOVERS = 500  # in one sweep
 CLOSE_S = 5.0  # that the end of a call waits for its last settlement
@@ -53,6 +54,10 @@ ESTIMATED_USAGE = {
 }
 
 
+_TO_SETTLE = ("day", "estimate_microusd", "reserved_microusd", "spent_microusd", "settled")
+_CAPS = ("clinic__daily_cap_usd", "clinic__monthly_cap_usd")
+
+
 @dataclass(frozen=True)
 class Prices:
     """What a call is counted by, as of the day on which it begins; None: nobody has said."""
@@ -62,8 +67,8 @@ class Prices:
 
 
 def prices_of(model: str) -> Prices:
-    day = timezone.now().date()
-    return Prices(Price.objects.price_for(model, day), Price.objects.price_for(TRANSCRIPTION_MODEL, day))
+    prices = Price.objects.on(timezone.now().date(), models=[model, TRANSCRIPTION_MODEL])
+    return Prices(prices.get(model), prices.get(TRANSCRIPTION_MODEL))
 
 
 def estimate(rates: Rates, transcription: Rates | None) -> int:
@@ -90,9 +95,18 @@ def cap_of(clinic: Clinic | None, kind: str) -> int | None:
 def reserve(clinic: Clinic, call_id: UUID, estimate_microusd: int) -> bool:
     """Keep back what a new call may need; False, and nothing is kept, when it does not fit any more."""
     day = timezone.now().astimezone(clinic.zone).date()
-    LedgerPeriod.objects.make(clinic, day)
+    try:
+        return _reserve(clinic, day, call_id, estimate_microusd)
+    except LedgerPeriod.DoesNotExist:  # the first call of its day
+        LedgerPeriod.objects.make(clinic, day)
+        return _reserve(clinic, day, call_id, estimate_microusd)
+
+
+def _reserve(clinic: Clinic, day: dt.date, call_id: UUID, estimate_microusd: int) -> bool:
     with transaction.atomic():
         periods = _lock_periods(clinic, day)
+        if len(periods) < PERIODS:
+            raise LedgerPeriod.DoesNotExist
         if not _fits(periods, clinic, estimate_microusd):
             _alert(periods, clinic, lacking=estimate_microusd)
             return False
@@ -103,7 +117,7 @@ def reserve(clinic: Clinic, call_id: UUID, estimate_microusd: int) -> bool:
             estimate_microusd=estimate_microusd,
             reserved_microusd=estimate_microusd,
         )
-        _change(periods, spent=0, reserved=estimate_microusd)
+        _store(periods, spent=0, reserved=estimate_microusd)
     return True
 
 
@@ -123,23 +137,25 @@ def settle(call_id: UUID, total_microusd: int, *, final: bool = False) -> Standi
     `final`: the call is over, and nothing is kept back. Afterwards a greater total still counts.
     """
     with transaction.atomic():
-        entry = LedgerEntry.objects.select_for_update().filter(call_id=call_id).first()
+        mine = LedgerEntry.objects.select_for_update(of=("self",)).select_related("clinic")
+        entry = mine.only(*_TO_SETTLE, *_CAPS).filter(call_id=call_id).first()
         if entry is None:
             return Standing.OK
-        clinic = Clinic.objects.get(pk=entry.clinic_id)
+        clinic = entry.clinic
         periods = _lock_periods(clinic, entry.day)
         spent = max(0, total_microusd - entry.spent_microusd)
         reserved = max(0, entry.reserved_microusd - spent)
-        _change(periods, spent=spent, reserved=reserved - entry.reserved_microusd)
-        entry.spent_microusd += spent
+        _count(periods, spent=spent, reserved=reserved - entry.reserved_microusd)
         final = final or entry.settled
         wanted = 0 if final else entry.estimate_microusd - reserved
         fits = _fits(periods, clinic, wanted)
         standing = _standing(periods, clinic, fits=fits, reserved=reserved)
         kept = 0 if final else reserved + (wanted if fits else 0)
-        _change(periods, spent=0, reserved=kept - reserved)
-        entry.reserved_microusd, entry.settled = kept, final
-        entry.save(update_fields=["spent_microusd", "reserved_microusd", "settled"])
+        _count(periods, spent=0, reserved=kept - reserved)
+        _store(periods, spent=spent, reserved=kept - entry.reserved_microusd)
+        LedgerEntry.objects.filter(pk=entry.pk).update(
+            spent_microusd=entry.spent_microusd + spent, reserved_microusd=kept, settled=final
+        )
         _alert(periods, clinic, lacking=0 if fits else wanted)
     return standing
 
@@ -165,15 +181,19 @@ def _lock_periods(clinic: Clinic, day: dt.date) -> list[LedgerPeriod]:
     return list(LedgerPeriod.objects.of(clinic, day).order_by("pk").select_for_update())
 
 
-def _change(periods: Sequence[LedgerPeriod], *, spent: int, reserved: int) -> None:
-    if not spent and not reserved:
-        return
-    LedgerPeriod.objects.filter(pk__in=[period.pk for period in periods]).update(
-        spent_microusd=F("spent_microusd") + spent, reserved_microusd=F("reserved_microusd") + reserved
-    )
+def _count(periods: Sequence[LedgerPeriod], *, spent: int, reserved: int) -> None:
+    """Change the sums as we hold them."""
     for period in periods:
         period.spent_microusd += spent
         period.reserved_microusd += reserved
+
+
+def _store(periods: Sequence[LedgerPeriod], *, spent: int, reserved: int) -> None:
+    """Change the sums as they are stored."""
+    if spent or reserved:
+        LedgerPeriod.objects.filter(pk__in=[period.pk for period in periods]).update(
+            spent_microusd=F("spent_microusd") + spent, reserved_microusd=F("reserved_microusd") + reserved
+        )
 
 
 def _bounded(periods: Sequence[LedgerPeriod], clinic: Clinic) -> list[tuple[LedgerPeriod, int]]:

@@ -37,7 +37,7 @@ from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
-from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
+from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, spend
 from sessions_app.ledger import Prices, alert_unpriced, capped, estimate, prices_of, reserve, settle
 from sessions_app.models import CallSession, Place
 from sessions_app.models.calls import lease
@@ -168,14 +168,15 @@ def _by_token(handshake: Handshake, agent: Agent) -> SpentKey | None:
 
 def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
     """Return a new call with its row and its place. Raises CannotBegin."""
-    version = live_version(spent.agent)
+    agent = spent.agent
+    version = agent.answers_with
     if version is None:
         raise CannotBegin("agent_paused", _("This receptionist takes no calls now"), 4404)
-    clinic = version.agent.clinic
+    version.agent, clinic = agent, agent.clinic
     upstream = upstream_of(clinic, version)
     call_id = uuid4()
     caller = AddressDigests() if spent.by_token else AddressDigests.of(handshake.address)
-    if not Place.objects.take(version.agent, call_id, caller):
+    if not Place.objects.take(agent, call_id, caller):
         busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
         raise CannotBegin("busy", busy % {"phone": clinic.phone}, 1013)
     try:

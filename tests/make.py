@@ -8,7 +8,17 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
-from agents_app.models import Agent, Clinic, ClinicHours, Instruction, Membership, RealtimeModel, Tool, Voice
+from agents_app.models import (
+    Agent,
+    AgentVersion,
+    Clinic,
+    ClinicHours,
+    Instruction,
+    Membership,
+    RealtimeModel,
+    Tool,
+    Voice,
+)
 
 _numbers = count(1)
 # As the migration has it: a test with a transaction of its own leaves the tables empty.
@@ -25,6 +35,12 @@ def make_clinic(**fields: Any) -> Clinic:
     for weekday, opens, closes in hours:
         ClinicHours.objects.create(clinic=clinic, weekday=weekday, opens=opens, closes=closes)
     return clinic
+
+
+def answering(public_name: str) -> AgentVersion | None:
+    """What a call to `public_name` begins with."""
+    agent = Agent.objects.published(public_name)
+    return agent.answers_with if agent is not None else None
 
 
 def make_user(clinic: Clinic | None = None, *, role: str = Membership.Role.MANAGER, **fields: Any) -> User:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
 from agents_app.models.clinics import Clinic
+
+if TYPE_CHECKING:
+    from agents_app.models.versions import AgentVersion
 
 
 class RealtimeModel(models.Model):
@@ -58,7 +61,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         """Return the agent that answers to `public_name`, with its clinic and live version; paused ones too."""
         return (
             self.filter(public_name=public_name, live_version__isnull=False)
-            .select_related("clinic", "live_version")
+            .select_related("clinic__voice_service", "live_version")
             .first()
         )
 
@@ -216,6 +219,11 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def answers_with(self) -> AgentVersion | None:
+        """The version that a call begins with now, or None when none may begin."""
+        return None if self.paused else self.live_version
 
     def clean(self) -> None:
         if self.pk and self.versions.exists():

@@ -18,19 +18,6 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-class AgentVersionQuerySet(models.QuerySet["AgentVersion"]):
-    def live(self, public_name: str) -> AgentVersion | None:
-        """Return the version that a call to `public_name` begins with now, or None when none may begin.
-
-        Unknown, never published and paused agents are all None: who may know the difference asks the agent.
-        """
-        return (
-            self.filter(live_for__public_name=public_name, live_for__paused=False)
-            .select_related("agent", "agent__clinic")
-            .first()
-        )
-
-
 class AgentVersion(models.Model):
     """What was published, for ever: no UPDATE (a trigger stands in the database) and no deletion (PROTECT)."""
 
@@ -44,8 +31,6 @@ class AgentVersion(models.Model):
     published_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("by")
     )
-
-    objects = AgentVersionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -11,9 +12,11 @@ from agents_app.data_classes import DataClass
 
 
 class PriceQuerySet(models.QuerySet["Price"]):
-    def price_for(self, model: str, day: dt.date) -> Price | None:
-        """Return what `model` cost on `day`, or None when nobody has said."""
-        return self.filter(model=model, valid_from__lte=day).order_by("-valid_from").first()
+    def on(self, day: dt.date, *, models: Iterable[str]) -> dict[str, Price]:
+        """Return what each of the models cost on `day`, by its name; those that nobody has priced are left out."""
+        return {
+            price.model: price for price in self.filter(model__in=models, valid_from__lte=day).order_by("valid_from")
+        }
 
 
 class Price(models.Model):

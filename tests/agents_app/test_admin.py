@@ -27,7 +27,7 @@ from agents_app.models import (
     Voice,
 )
 from agents_app.publishing import publish
-from tests.make import make_agent, make_clinic, make_user
+from tests.make import answering, make_agent, make_clinic, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -282,7 +282,7 @@ def test_publish_asks_first_and_acts_by_post_alone(manager: Client, clinic: Clin
     done = manager.post(below(agent, "publish"))
 
     assert (asked.status_code, after_asking) == (200, 0)
-    assert AgentVersion.objects.live(agent.public_name) is not None
+    assert answering(agent.public_name) is not None
     assert texts(done) == [
         "Version 1 is live: the next call begins with it.",
         "Some fixed lines could not be spoken: callers read them. Publish again to try once more.",
@@ -326,7 +326,7 @@ def test_roll_back_makes_an_older_version_live_and_keeps_the_draft(manager: Clie
     manager.post(below(agent, "versions"), {"number": "1"})
 
     assert [version.number for version in listed.context["versions"]] == [2, 1]
-    assert AgentVersion.objects.live(agent.public_name) == first
+    assert answering(agent.public_name) == first
     assert Agent.objects.get(pk=agent.pk).greeting == "Second."
     assert LogEntry.objects.get().change_message == "Rolled back to version 1."
 

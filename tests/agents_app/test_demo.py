@@ -22,6 +22,7 @@ from agents_app.practice.normal import phone_digits
 from agents_app.publishing import lines_without_sound
 from agents_app.tools import registered_tools
 from sessions_app.models import CallSession
+from tests.make import answering
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +47,7 @@ def diary() -> list[tuple[Any, ...]]:
 def test_demo_has_a_receptionist_that_takes_calls_with_every_tool():
     seeded = seed(now=NOW, speak=speak)
 
-    version = AgentVersion.objects.live("lexi")
+    version = answering("lexi")
 
     assert version is not None
     assert [agent.public_name for agent in seeded.agents] == ["lexi", "max"]
@@ -138,7 +139,7 @@ def test_edits_outlive_the_next_start():
 
     seed(now=NOW, speak=speak)
 
-    version = AgentVersion.objects.live("lexi")
+    version = answering("lexi")
     assert version is not None
     assert Agent.objects.get(public_name="lexi").greeting == "My own words."
     assert version.content["lines"]["greeting"] != "My own words."

@@ -14,7 +14,7 @@ from agents_app import tools
 from agents_app.models import Agent, AgentVersion, Guardrail, Instruction, RealtimeModel, Tool, canonical_json
 from agents_app.publishing import content_hash, fixed_lines, freeze, lines_without_sound, publish, roll_back
 from agents_app.tools import Recap, ToolContext, ToolOutcome
-from tests.make import make_agent, make_clinic, make_user
+from tests.make import answering, make_agent, make_clinic, make_user
 from tests.make_practice import make_provider, make_visit_type
 
 pytestmark = pytest.mark.django_db
@@ -126,7 +126,7 @@ def test_publish_makes_a_live_version_with_its_sound_and_its_author(registry: No
 
     version = publish(agent, user, speak=Speaker())
 
-    assert AgentVersion.objects.live(agent.public_name) == version
+    assert answering(agent.public_name) == version
     assert (version.number, version.published_by, version.content) == (1, user, freeze(agent))
     assert version.content_hash == content_hash(version.content)
     assert {clip.line: bytes(clip.pcm).decode("utf-16-le") for clip in version.clips.all()} == {
@@ -168,7 +168,7 @@ def test_changed_content_makes_the_next_number_and_the_old_version_stays(registr
         (2, "Good morning."),
         (1, "Hello there."),
     ]
-    assert AgentVersion.objects.live(agent.public_name) == second != first
+    assert answering(agent.public_name) == second != first
 
 
 def test_without_a_voice_publishing_succeeds_and_tells_which_lines_are_silent(registry: None):
@@ -176,7 +176,7 @@ def test_without_a_voice_publishing_succeeds_and_tells_which_lines_are_silent(re
 
     version = publish(agent, make_user(), speak=speaker)
 
-    assert AgentVersion.objects.live(agent.public_name) == version
+    assert answering(agent.public_name) == version
     assert lines_without_sound(version) == ["goodbye", "apology", *SHIPPED_LINES, "guardrail:0"]
     assert len(speaker.spoken) == 1  # the service is away: the manager does not wait for each line
 
@@ -270,7 +270,7 @@ def test_number_taken_in_the_same_moment_becomes_the_next(registry: None):
     version = publish(agent, user, speak=speak_while_a_rival_publishes)
 
     assert sorted(agent.versions.values_list("number", flat=True)) == [1, 2]
-    assert AgentVersion.objects.live(agent.public_name) == version
+    assert answering(agent.public_name) == version
 
 
 def test_roll_back_makes_the_old_version_live_and_leaves_a_line_without_contents(registry: None):
@@ -282,7 +282,7 @@ def test_roll_back_makes_the_old_version_live_and_leaves_a_line_without_contents
 
     roll_back(agent, first, user)
 
-    assert AgentVersion.objects.live(agent.public_name) == first
+    assert answering(agent.public_name) == first
     assert [(entry.user, entry.object_repr, entry.change_message) for entry in LogEntry.objects.order_by("pk")] == [
         (user, "Lexi", "Published version 1."),
         (user, "Lexi", "Published version 2."),
@@ -297,7 +297,7 @@ def test_roll_back_to_another_receptionists_version_is_refused(registry: None):
     foreign = publish(other, user, speak=Speaker())
 
     assert reasons(lambda: roll_back(mine, foreign, user)) == ["This version belongs to another receptionist."]
-    assert AgentVersion.objects.live(mine.public_name) != foreign
+    assert answering(mine.public_name) != foreign
 
 
 def test_roll_back_to_an_ended_model_is_refused(registry: None):

@@ -195,12 +195,11 @@ def test_price_is_the_latest_of_those_valid_on_the_day() -> None:
     new = make_price("gpt-realtime-2.1", dt.date(2026, 6, 1), FixedRates())
 
     found = [
-        Price.objects.price_for("gpt-realtime-2.1", day)
+        Price.objects.on(day, models=["gpt-realtime-2.1", "gpt-unheard-of"])
         for day in (dt.date(2025, 12, 31), dt.date(2026, 1, 1), dt.date(2026, 5, 31), dt.date(2026, 6, 1))
     ]
 
-    assert found == [None, old, old, new]
-    assert Price.objects.price_for("gpt-unheard-of", dt.date(2026, 6, 1)) is None
+    assert found == [{}, {old.model: old}, {old.model: old}, {new.model: new}]
 
 
 @pytest.mark.django_db
