@@ -6,8 +6,9 @@ Text enters rows and the journal only through `storable`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -38,16 +39,21 @@ def storable(model: type, values: dict[str, Any]) -> dict[str, Any]:
     Nothing of the class `secret` is stored as it came. Texts lose what databases refuse (NUL, lone surrogates) and are
     bounded; a text without a data class is a mistake, and raises LookupError.
     """
-    for name in values:
+    _refuse_secrets(model, tuple(values))
+    return {name: _clean(value) for name, value in values.items()}
+
+
+@lru_cache(maxsize=64)  # a fact has the same fields each time
+def _refuse_secrets(model: type, names: tuple[str, ...]) -> None:
+    for name in names:
         if data_class(model, name) is DataClass.SECRET:
             raise ValueError(f"{name} is secret")
-    return {name: _clean(value) for name, value in values.items()}
 
 
 def storable_fields(fact: Fact) -> dict[str, Any]:
     """Return the fields of a fact as they may be kept outside of rows: by the same rule."""
     columns = _COLUMNS.get(type(fact), {})
-    kept = storable(_MODELS[type(fact)], {columns.get(name, name): value for name, value in asdict(fact).items()})
+    kept = storable(_MODELS[type(fact)], {columns.get(name, name): value for name, value in vars(fact).items()})
     return {name: kept[columns.get(name, name)] for name in fact.__dataclass_fields__}
 
 
@@ -84,7 +90,7 @@ def takes_writes(session_id: UUID) -> bool:
 
 def _store_events(entries: Iterable[Entry]) -> None:
     rows = [
-        Event(session_id=entry.session_id, **storable(Event, asdict(entry.fact)))
+        Event(session_id=entry.session_id, **storable(Event, vars(entry.fact)))
         for entry in entries
         if isinstance(entry.fact, EventSeen)
     ]
@@ -100,7 +106,7 @@ def _store_items(entries: Iterable[Entry]) -> None:
     latest: dict[tuple[UUID, str], Item] = {}
     for entry in sorted(entries, key=lambda entry: entry.revision):
         if isinstance(entry.fact, ItemSaved):
-            values = storable(Item, asdict(entry.fact))
+            values = storable(Item, vars(entry.fact))
             row = Item(session_id=entry.session_id, revision=entry.revision, **values)
             latest[entry.session_id, row.item_id] = row
     if not latest:
