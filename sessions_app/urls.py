@@ -6,11 +6,12 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from sessions_app import api, staff_api
-from sessions_app.views import connection, recordings, review, talk, tasks
+from sessions_app.views import callback, connection, recordings, review, talk, tasks
 
 urlpatterns = [
     path("", talk.home, name="home"),
     path("talk/<slug:public_name>/", talk.talk, name="talk"),
+    path("talk/<slug:public_name>/callback/", callback.callback, name="callback"),
     path("calls/", review.calls, name="calls"),
     path("calls/<uuid:call_id>/", review.call, name="call"),
     path("calls/<uuid:call_id>/events/", review.events, name="call_events"),

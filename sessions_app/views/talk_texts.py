@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from agents_app.models import Agent
 
-RETRY, TYPE, PHONE = "retry", "type", "phone"
+RETRY, TYPE, LEAVE, PHONE = "retry", "type", "leave", "phone"
 
 
 def texts(agent: Agent) -> dict[str, Any]:
@@ -23,6 +23,11 @@ def texts(agent: Agent) -> dict[str, Any]:
         "problem": {code: _problem(*parts) for code, parts in _problems(name, clinic).items()},
         "steps": _steps(),
         "ended": _ended(name),
+        "callback": {
+            "kept": _("Thank you. We will call you back on {phone}."),
+            "too_many": _("We cannot note more numbers just now. Please call us by phone."),
+            "failed": _("Your number could not be noted. Please try again, or call us by phone."),
+        },
         "captions": {
             "agent": name,
             "caller": _("You"),
@@ -154,14 +159,16 @@ def _start_problems(name: str, clinic: str) -> dict[str, tuple[str, ...]]:
             _("%(name)s takes no calls at the moment") % {"name": name},
             _("Please call us by phone."),
             RETRY,
+            LEAVE,
         ),
         "key_rate": (_("Too many calls from your connection"), try_later, RETRY),
         "key_busy": (
             _("All lines are taken"),
             _("Everyone is in a call right now. Please try again in a minute, or call us by phone."),
             RETRY,
+            LEAVE,
         ),
-        "key_upstream": (_("%(name)s is not available") % {"name": name}, try_later, RETRY),
+        "key_upstream": (_("%(name)s is not available") % {"name": name}, try_later, RETRY, LEAVE),
         "key_network": (
             _("No connection"),
             _("We could not reach the clinic's server. Check your internet connection and try again."),
@@ -191,6 +198,7 @@ def _close_problems(name: str) -> dict[str, tuple[str, ...]]:
             _("All lines are taken"),
             _("Please try again in a minute, or call us by phone."),
             RETRY,
+            LEAVE,
         ),
         "close_4400": (
             wrong,
@@ -209,6 +217,7 @@ def _close_problems(name: str) -> dict[str, tuple[str, ...]]:
             _("%(name)s takes no calls at the moment") % {"name": name},
             _("Please call us by phone."),
             RETRY,
+            LEAVE,
         ),
         "close_4408": (
             _("Nobody spoke for a while"),
@@ -236,11 +245,13 @@ def _close_problems(name: str) -> dict[str, tuple[str, ...]]:
         "close_4430": (
             _("No more calls at the moment"),
             _("The clinic has reached its limit for automated calls. Please call us by phone."),
+            LEAVE,
         ),
         "close_4500": (
             _("%(name)s cannot go on") % {"name": name},
             _("The speech service stopped answering. What you said so far has been kept."),
             RETRY,
+            LEAVE,
         ),
         "close_other": (wrong, _("Something went wrong on our side. Please start again."), RETRY, TYPE),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from agents_app.models import Agent
 from sessions_app.views.talk_texts import texts
@@ -27,7 +27,12 @@ def problems(agent: Agent) -> dict[str, Any]:
 async def shown(page: Page) -> tuple[str, str, list[str]]:
     """Return title, text and ways out of the problem on the page."""
     await status(page, "error")
-    ways = {"retry": "#problem-retry", "type": "#problem-type", "phone": "#problem a[href^='tel:']"}
+    ways = {
+        "retry": "#problem-retry",
+        "type": "#problem-type",
+        "leave": "#callback",
+        "phone": "#problem a[href^='tel:']",
+    }
     open_ways = [name for name, selector in ways.items() if await page.locator(selector).is_visible()]
     return await page.inner_text("#problem-title"), await page.inner_text("#problem-text"), open_ways
 
@@ -132,6 +137,41 @@ async def test_each_refusal_of_a_key_is_told(page: Page, server: FakeServer, pro
             await page.reload()
 
     assert told == [expected(problems[problem]) for _, _, problem in KEYS]
+
+
+async def test_who_finds_no_free_line_leaves_a_number_and_reads_so(page: Page, server: FakeServer) -> None:
+    busy = (429, {"error": {"type": "x", "code": "busy", "message": "x", "param": None}})
+    server.key_answers += [busy, busy]
+    posted: list[str | None] = []
+    answers = [(503, {}), (400, {"errors": {"phone": "Write it all."}}), (201, {"phone": "541-555-0123"})]
+
+    async def take(route: Route) -> None:
+        status_code, body = answers[len(posted)]
+        posted.append(route.request.post_data)
+        await route.fulfill(status=status_code, json=body)
+
+    await page.route("**/talk/lexi/callback/", take)
+    problem, kept = page.locator("#callback-problem"), page.locator("#callback-kept")
+
+    await page.click("#start-text")
+    await page.fill("#callback-phone", "12")
+    await page.keyboard.press("Enter")
+    await expect(problem).to_have_text("Your number could not be noted. Please try again, or call us by phone.")
+    await page.click("#callback button")
+    await expect(problem).to_have_text("Write it all.")
+    await expect(page.locator("#callback-phone")).to_be_focused()
+    await expect(page.locator("#callback-phone")).to_have_attribute("aria-invalid", "true")
+    await page.keyboard.type("3")
+    await page.fill("#callback-name", "Anna")
+    await page.click("#callback button")
+    await expect(kept).to_be_focused()
+    await expect(kept).to_have_text("Thank you. We will call you back on 541-555-0123.")
+    await page.click("#problem-retry")
+    await status(page, "error")
+
+    assert posted == ["phone=12&name=", "phone=12&name=", "phone=123&name=Anna"]
+    assert await kept.is_visible()
+    assert not await page.locator("#callback").is_visible()
 
 
 async def test_a_server_out_of_reach_is_told(page: Page, problems: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 // Owns the drawing of a call's state on the page. Decides nothing; `render` may be called at any time.
 import { inCall, starting, status } from "./call_state.js";
+import { CallbackForm } from "./callback.js";
 import { factRows } from "./caption_view.js";
 import { byId, dial, element, fill } from "./dom.js";
 import { endedText, hintText, statusText } from "./wording.js";
@@ -8,6 +9,7 @@ export class View {
   constructor(texts) {
     this.texts = texts;
     this.title = document.title;
+    this.callback = new CallbackForm(texts.callback);
   }
 
   render(state, before) {
@@ -58,6 +60,7 @@ export class View {
     setText(byId("problem-text"), text);
     byId("problem-retry").hidden = !ways.includes("retry");
     byId("problem-type").hidden = !ways.includes("type");
+    this.callback.offer(ways.includes("leave"));
     const steps = this.texts.steps[this.stepsFor(problem)] ?? [];
     byId("problem-steps").hidden = steps.length === 0;
     byId("problem-steps").replaceChildren(...steps.map((step) => element("li", {}, step)));
