@@ -25,7 +25,8 @@ from agents_app.readiness import reasons_against, reasons_against_version
 from agents_app.sealing import SealBroken
 from agents_app.tools import registered_tools
 
-CONTENT_SCHEMA = 2  # 1 had no echo_guard and no keywords
+CONTENT_SCHEMA = 3  # 1 had no echo_guard and no keywords, 2 no listening and no idle_seconds
+LISTENING = ("threshold", "prefix_padding_ms", "silence_duration_ms", "eagerness")
 PUBLISH_TRIES = 5  # how often two managers may take the same number from each other
 
 Speak = Callable[..., bytes | None]
@@ -47,6 +48,8 @@ def freeze(agent: Agent) -> Content:
         "speed": f"{agent.speed:.2f}",
         "reasoning_effort": agent.reasoning_effort,
         "turn_taking": str(agent.turn_taking),
+        "listening": {name: value for name in LISTENING if (value := getattr(agent, name)) not in (None, "")},
+        "idle_seconds": agent.idle_seconds,
         "echo_guard": str(agent.echo_guard),
         "keywords": _frozen_keywords(agent),
         "lines": {name: _line(getattr(agent, name)) for name in OPENING_LINES + FIXED_LINES},

@@ -164,14 +164,12 @@ def fill_in(text: str, values: dict[str, str]) -> str:
 
 
 def _audio(content: dict[str, Any]) -> dict[str, Any]:
-    preset = content["turn_taking"]
-    detection = TURN_DETECTION[preset]
     return {
         "input": {
             "format": dict(PCM_24_KHZ),
-            "noise_reduction": dict(NOISE_REDUCTION[preset]),
+            "noise_reduction": dict(NOISE_REDUCTION[content["turn_taking"]]),
             "transcription": _transcription(content),
-            "turn_detection": None if detection is None else dict(detection),
+            "turn_detection": _turn_detection(content),
         },
         "output": {
             "format": dict(PCM_24_KHZ),
@@ -179,6 +177,13 @@ def _audio(content: dict[str, Any]) -> dict[str, Any]:
             "speed": float(content["speed"]),
         },
     }
+
+
+def _turn_detection(content: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the preset, with those of the version's own values that this kind of detection knows."""
+    preset = TURN_DETECTION[content["turn_taking"]]
+    own = content.get("listening", {})  # a version of schema 2 has none
+    return None if preset is None else {**preset, **{name: own[name] for name in own if name in preset}}
 
 
 def _transcription(content: dict[str, Any]) -> dict[str, Any]:

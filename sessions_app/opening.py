@@ -37,7 +37,7 @@ from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
-from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, spend
+from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
 from sessions_app.ledger import Prices, alert_unpriced, capped, estimate, prices_of, reserve, settle
 from sessions_app.models import CallSession, Place
 from sessions_app.models.calls import lease
@@ -53,6 +53,7 @@ REALTIME_PROTOCOL = "realtime"
 STANDIN_KEY = "standin"
 REFERENCE_TRIES = 5
 ELSEWHERE_RETRY_MS = 250  # until a caller who comes back has met the process that carries its call
+IDLE_SECONDS = 20  # of a version that was published before it could be chosen
 CLIPS_KEPT = 256  # in memory: about 150 KB each
 
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
@@ -169,7 +170,7 @@ def _by_token(handshake: Handshake, agent: Agent) -> SpentKey | None:
 def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
     """Return a new call with its row and its place. Raises CannotBegin."""
     agent = spent.agent
-    version = agent.answers_with
+    version = live_version(agent)
     if version is None:
         raise CannotBegin("agent_paused", _("This receptionist takes no calls now"), 4404)
     version.agent, clinic = agent, agent.clinic
@@ -279,6 +280,7 @@ def brief_of(session: CallSession, version: AgentVersion, prices: Prices, *, own
         lines=_lines(content),
         emergency_number=clinic.emergency_number,
         max_call_ms=clinic.max_call_minutes * 60_000,
+        idle_ms=content.get("idle_seconds", IDLE_SECONDS) * 1000,
         tools=tools,
         rules=rules_from(content),
         clips={line: sound_of(pk) for pk, line in Clip.objects.filter(version=version).values_list("pk", "line")},

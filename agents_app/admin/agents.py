@@ -114,7 +114,18 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
         (None, {"fields": ("clinic", "name", "public_name", "live_number", "paused", "max_concurrent_calls")}),
         (_("Fixed lines"), {"fields": OPENING_LINES + FIXED_LINES}),
         (_("Voice"), {"fields": ("language", "voice", "speed")}),
-        (_("Listening"), {"fields": ("turn_taking", "echo_guard", "keywords")}),
+        (_("Listening"), {"fields": ("turn_taking", "echo_guard", "keywords", "idle_seconds")}),
+        (
+            _("Listening, in detail"),
+            {
+                "classes": ("collapse",),
+                "description": _(
+                    "Empty: as the choice of turn taking has it. Turns by meaning know eagerness alone, turns by "
+                    "button none of these, all others the first three."
+                ),
+                "fields": (("threshold", "prefix_padding_ms"), ("silence_duration_ms", "eagerness")),
+            },
+        ),
         (_("Model"), {"fields": ("model", "reasoning_effort")}),
         (_("Tools"), {"fields": ("tool_names",)}),
         (_("What the saved draft becomes"), {"fields": ("instructions_preview", "session_preview")}),

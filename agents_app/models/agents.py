@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
@@ -13,9 +13,6 @@ from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
 from agents_app.models.clinics import Clinic
-
-if TYPE_CHECKING:
-    from agents_app.models.versions import AgentVersion
 
 
 class RealtimeModel(models.Model):
@@ -77,7 +74,8 @@ class Agent(models.Model):
     data_classes = {
         DataClass.PUBLIC: (
             "id clinic name public_name paused max_concurrent_calls model voice speed reasoning_effort language "
-            "turn_taking echo_guard keywords greeting disclosure goodbye apology "
+            "turn_taking threshold prefix_padding_ms silence_duration_ms eagerness idle_seconds echo_guard keywords "
+            "greeting disclosure goodbye apology "
             "one_moment say_again are_you_there last_minute live_version"
         )
     }
@@ -92,6 +90,11 @@ class Agent(models.Model):
     class EchoGuard(models.TextChoices):
         GUARDED = "guarded", _("The caller may interrupt; what is only an echo of the receptionist is left out")
         HALF_DUPLEX = "half_duplex", _("The microphone waits until the receptionist has finished, as for loud speakers")
+
+    class Eagerness(models.TextChoices):
+        LOW = "low", _("low: waits up to eight seconds")
+        MEDIUM = "medium", _("medium: up to four seconds")
+        HIGH = "high", _("high: up to two seconds")
 
     class Effort(models.TextChoices):
         MINIMAL = "minimal", _("minimal")
@@ -145,6 +148,34 @@ class Agent(models.Model):
     )
     turn_taking = models.CharField(
         _("turn taking"), max_length=10, choices=TurnTaking.choices, default=TurnTaking.QUIET
+    )
+    # Each of these is the Realtime API's own field; empty: as the choice of turn taking has it.
+    threshold = models.FloatField(
+        _("threshold"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text=_("How loud a voice must be, from 0 to 1. More keeps other voices out, and soft ones too."),
+    )
+    prefix_padding_ms = models.PositiveSmallIntegerField(
+        _("sound before the voice, in ms"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(2_000)],
+        help_text=_("How much of it counts as speech, so that no first syllable is lost."),
+    )
+    silence_duration_ms = models.PositiveSmallIntegerField(
+        _("silence that ends a turn, in ms"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(100), MaxValueValidator(6_000)],
+    )
+    eagerness = models.CharField(_("eagerness, by meaning"), max_length=6, choices=Eagerness.choices, blank=True)
+    idle_seconds = models.PositiveSmallIntegerField(
+        _("silence before it asks, in seconds"),
+        default=20,
+        validators=[MinValueValidator(5), MaxValueValidator(300)],
+        help_text=_("Whether the caller is still there: twice, then it says goodbye. Who types has at least a minute."),
     )
     echo_guard = models.CharField(
         _("while it speaks"),
@@ -219,11 +250,6 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def answers_with(self) -> AgentVersion | None:
-        """The version that a call begins with now, or None when none may begin."""
-        return None if self.paused else self.live_version
 
     def clean(self) -> None:
         if self.pk and self.versions.exists():

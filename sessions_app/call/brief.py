@@ -63,6 +63,7 @@ class CallBrief:
     lines: Lines
     emergency_number: str
     max_call_ms: int
+    idle_ms: int = 20_000  # of silence before the caller is asked, and asked again; then goodbye
     tools: dict[str, ToolBrief] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     clips: dict[str, bytes] = field(default_factory=dict)  # line name -> sound

@@ -13,8 +13,7 @@ from sessions_app.effects import Effect
 
 FILLER_AFTER_MS = 1500  # of waiting for a tool, in silence
 FILLER_AGAIN_MS = 8000  # nobody waits ten seconds in silence
-IDLE_MS = 20_000  # of silence before the caller is asked, and asked again; then goodbye
-IDLE_TYPING_MS = 60_000  # who types thinks longer
+IDLE_TYPING_MS = 60_000  # of silence, at least: who types thinks longer
 MAX_NUDGES = 2
 WARNING_MS = 60_000  # before the longest call ends
 LATEST_WARNING_MS = 40_000  # then at the latest, whoever speaks
@@ -86,7 +85,8 @@ def _silence(state: CallState) -> _Due | None:
     if since is None or state.functions.waiting or not state.responses.idle:
         return None
     typing = "audio" not in state.floor.modalities
-    return _Due(since + (IDLE_TYPING_MS if typing else IDLE_MS), "idle")
+    idle_ms = state.brief.idle_ms
+    return _Due(since + (max(IDLE_TYPING_MS, idle_ms) if typing else idle_ms), "idle")
 
 
 def _warning(state: CallState) -> _Due | None:

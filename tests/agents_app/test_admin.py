@@ -80,8 +80,8 @@ def clinic_form(clinic: Clinic, **changed: Any) -> dict[str, Any]:
 
 def agent_form(agent: Agent, **changed: Any) -> dict[str, Any]:
     fields = [
-        "name", "public_name", "speed", "reasoning_effort", "language", "turn_taking", "echo_guard", *OPENING_LINES,
-        *FIXED_LINES,
+        "name", "public_name", "speed", "reasoning_effort", "language", "turn_taking", "idle_seconds", "echo_guard",
+        *OPENING_LINES, *FIXED_LINES,
     ]  # fmt: skip
     rows = list(agent.instructions.all())
     inlines: dict[str, Any] = {

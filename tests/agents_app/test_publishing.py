@@ -85,7 +85,7 @@ def test_freeze_holds_all_that_a_call_needs(registry: None):
 
     definition = {"type": "function", "parameters": {"additionalProperties": False, "properties": {}, "type": "object"}}
     assert content == {
-        "schema": 2,
+        "schema": 3,
         "name": "Lexi",
         "language": "en",
         "model": {"name": "gpt-realtime-2.1", "reasoning": True, "parallel_tools": True},
@@ -93,6 +93,8 @@ def test_freeze_holds_all_that_a_call_needs(registry: None):
         "speed": "1.00",
         "reasoning_effort": "low",
         "turn_taking": "quiet",
+        "listening": {},
+        "idle_seconds": 20,
         "echo_guard": "guarded",
         "keywords": [agent.clinic.name],
         "lines": {

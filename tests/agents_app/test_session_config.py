@@ -177,6 +177,22 @@ def test_presets_differ_and_semantic_detection_has_only_its_own_fields():
     }
 
 
+OWN = {"threshold": 0.65, "prefix_padding_ms": 0, "silence_duration_ms": 850, "eagerness": "high"}
+
+
+def test_values_of_the_version_itself_stand_in_the_detection_that_knows_them_and_in_no_other():
+    sent = {
+        preset: config(turn_taking=preset, listening=OWN)["audio"]["input"]["turn_detection"]
+        for preset in TURN_DETECTION
+    }
+
+    for preset in ("quiet", "noisy", "slow"):
+        own = {"threshold": 0.65, "prefix_padding_ms": 0, "silence_duration_ms": 850}
+        assert sent[preset] == {**(TURN_DETECTION[preset] or {}), **own}
+    assert sent["semantic"] == {**(TURN_DETECTION["semantic"] or {}), "eagerness": "high"}
+    assert sent["button"] is None
+
+
 def test_push_to_talk_sends_null_and_not_a_missing_key():
     heard = config(turn_taking="button")["audio"]["input"]
 

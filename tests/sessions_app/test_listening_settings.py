@@ -50,6 +50,20 @@ async def test_presets_hints_and_the_callers_own_wishes_reach_the_model(server: 
     assert shown == [update["turn_detection"] for update in updates[1:]]
 
 
+async def test_what_a_manager_enters_reaches_the_model_unchanged(uvicorn: Server):
+    entered: dict[str, Any] = {"threshold": 0.35, "prefix_padding_ms": 450, "silence_duration_ms": 1300}
+    agent = await in_thread(lambda: live_agent(turn_taking="noisy", eagerness="low", **entered))
+
+    async with uvicorn.upstream() as standin:
+        async with uvicorn.call(agent) as caller:
+            await caller.until("response.done")
+        await ended_call(agent)
+
+    [update] = [event["session"] for event in standin.received[0] if event["type"] == "session.update"]
+    noisy: Any = TURN_DETECTION["noisy"]
+    assert update["audio"]["input"]["turn_detection"] == {**noisy, **entered}
+
+
 async def test_what_a_page_counts_of_its_sound_stands_in_the_calls_row(uvicorn: Server):
     agent = await in_thread(live_agent)
 

@@ -24,6 +24,20 @@ def test_silent_caller_is_asked_twice_and_then_told_goodbye():
     assert (scene.end().reason, scene.hang_up().code) == ("idle", 4408)
 
 
+def test_silence_before_it_asks_is_the_receptionists_own_and_a_minute_at_least_for_who_types():
+    talks, types = Scene(clips=CLIPS, idle_ms=7_000).live(), Scene(clips=CLIPS, idle_ms=90_000).live()
+    types.caller("session.update", session={"type": "realtime", "output_modalities": ["text"]})
+    types.model("session.updated")
+
+    talks.at(10.0)
+    types.at(95.0)
+
+    assert [said(scene) for scene in (talks, types)] == [
+        [("Are you still there?", 7)],
+        [("Are you still there?", 91)],  # the update came in the first second
+    ]
+
+
 def test_caller_that_answers_is_asked_anew_from_the_beginning():
     scene = Scene(clips=CLIPS).live()
     scene.at(25.0)
