@@ -28,6 +28,7 @@ from sessions_app.client_secrets import (
     client_address,
     count_start,
     is_loopback,
+    live_version,
     mint,
 )
 from sessions_app.models import Place
@@ -171,7 +172,7 @@ def _address(request: Request) -> str:
 
 def _check_room(request: Request, agent: Agent, *, by_token: bool) -> None:
     clinic: Clinic = agent.clinic
-    if agent.answers_with is None:
+    if live_version(agent) is None:
         raise ApiError(503, "agent_paused", _("This receptionist takes no calls now"), kind="server_error")
     if KeyRefusal.objects.holds(clinic.pk, access_of(clinic).digest):
         raise ApiError(503, "key_rejected", _("This receptionist is not connected at present"), kind="server_error")

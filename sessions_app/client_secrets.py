@@ -15,7 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents_app.models import Agent, ApiToken, Clinic, digest
+from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, digest
 from sessions_app.addresses import AddressDigests
 from sessions_app.models import ClientSecret, StartCount
 
@@ -73,6 +73,11 @@ def spend(value: str, *, agent: Agent, origin: str) -> SpentKey | None:
         return None
     row = mine.get()
     return SpentKey(agent, row.origin, Notice(row.notice_sha256, row.notice_answer), row.created_at)
+
+
+def live_version(agent: Agent) -> AgentVersion | None:
+    """Return the version that a call to the agent, as it was read, begins with; None when none may begin."""
+    return None if agent.paused else agent.live_version
 
 
 def count_start(clinic: Clinic, address: str) -> bool:

@@ -19,6 +19,7 @@ from agents_app.models import (
     Tool,
     Voice,
 )
+from sessions_app.client_secrets import live_version
 
 _numbers = count(1)
 # As the migration has it: a test with a transaction of its own leaves the tables empty.
@@ -40,7 +41,7 @@ def make_clinic(**fields: Any) -> Clinic:
 def answering(public_name: str) -> AgentVersion | None:
     """What a call to `public_name` begins with."""
     agent = Agent.objects.published(public_name)
-    return agent.answers_with if agent is not None else None
+    return live_version(agent) if agent is not None else None
 
 
 def make_user(clinic: Clinic | None = None, *, role: str = Membership.Role.MANAGER, **fields: Any) -> User:
