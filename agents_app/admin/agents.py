@@ -118,7 +118,6 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
         (
             _("Listening, in detail"),
             {
-                "classes": ("collapse",),
                 "description": _(
                     "Empty: as the choice of turn taking has it. Turns by meaning know eagerness alone, turns by "
                     "button none of these, all others the first three."
