@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 ORPHANS_EVERY_S = 60.0
-REPLAY_FACTS = 200  # in one transaction
-REPLAY_REST_S = 0.1  # at most, after each: as long as it took, in which the calls' sound has the interpreter
+REPLAY_FACTS = 400  # in one transaction
+REPLAY_REST = 0.25  # of the time that one took: then the calls' sound has the interpreter
 MAX_TRIES = 40  # of one batch, while the database takes other writes: then it is parted to find what it is about
 # The connection's own limits: what hangs longer is tried again. The journal has it meanwhile.
 POSTGRESQL_OPTIONS: dict[str, Any] = {
@@ -228,7 +228,7 @@ class FactWriter:
             logger.warning("Stored what another process had left in its journal", extra={"journal": file.path.name})
             self._journal.let_go(file)
             self._orphan = None
-        self._stopped.wait(min(REPLAY_REST_S, time.monotonic() - began))
+        self._stopped.wait(REPLAY_REST * (time.monotonic() - began))
 
 
 def _next_part(file: JournalFile) -> tuple[list[Entry], int]:

@@ -121,10 +121,18 @@ class CallRegistry:
                 self._over.popitem(last=False)
             try:
                 if not bridge.moved:
-                    await in_thread(Place.objects.release, call_id)
+                    await self._give_back(call_id)
                     await account.close()
             finally:  # only now: a process that ends waits until the place is free
                 del self._calls[call_id]
+
+    async def _give_back(self, call_id: UUID) -> None:
+        try:
+            await in_thread(Place.objects.release, call_id)
+        except Exception as error:  # the database is away: the lease ends, and with it the place
+            logger.warning(
+                "A place could not be given back", extra={"call": str(call_id), "error": type(error).__name__}
+            )
 
     def _put(self, call_id: UUID, fact: Fact) -> None:
         """Hand a fact on. A call whose record finds no room says goodbye: nobody could know what it did."""

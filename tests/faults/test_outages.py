@@ -23,6 +23,7 @@ from django.db import connection, transaction
 
 from sessions_app.call.tally import COUNTED
 from sessions_app.models import CallSession, Event
+from tests.faults.caller import run_calls
 from tests.faults.kit import plan_of, roomy_agent, running_caller, running_echo_process, token_of
 from tests.faults.proxy import Proxy, running_proxy
 from tests.servers import KINDS, Server, database_url, eventually, in_thread, running_server
@@ -30,6 +31,7 @@ from tests.servers import KINDS, Server, database_url, eventually, in_thread, ru
 pytestmark = pytest.mark.django_db(transaction=True)
 POSTGRESQL = connection.vendor == "postgresql"
 BETWEEN_S = 1.0
+WARM_UP = 2
 STARTS_A_SECOND = 20.0  # of both kinds: a server takes 30
 Outage = Callable[[Proxy], AbstractAsyncContextManager[None]]
 
@@ -128,8 +130,10 @@ async def survive(
     async with server_behind_proxy(kind, directory) as (server, proxy):
         plan = plan_of(server, agent, token, calls=calls, seconds=seconds, ramp_s=2 * calls / STARTS_A_SECOND)
         with running_echo_process(server.upstream_port):
+            # Those that came while a process loads what it loads once would all begin in one moment, and be too many.
+            await run_calls(replace(plan, calls=WARM_UP, seconds=1.0, ramp_s=0.0))
             async with running_caller(plan) as speaking, running_caller(replace(plan, text=True)) as typing:
-                await eventually(stored_sessions, lambda count: count == 2 * calls)
+                await eventually(stored_sessions, lambda count: count == 2 * calls + WARM_UP)
                 journalled = 0
                 for outage in outages:
                     speaking.mark("calm")

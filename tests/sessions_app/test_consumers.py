@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import InternalError, connections
 
 from agents_app.models import Agent, Clinic, Guardrail
 from agents_app.practice.models import Appointment, Patient, Task
@@ -235,3 +236,21 @@ async def test_call_whose_record_finds_no_room_says_goodbye_and_its_end_is_store
     assert code % 3000 == 1012
     assert (call.state, call.end_reason) == ("ended", "interrupted")
     assert registry().recorder.dropped > 0
+
+
+async def test_call_ends_though_the_database_does_not_take_its_place_back(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    key = await sync_to_async(key_for)(agent)
+
+    def read_only(call_id: UUID) -> int:
+        raise InternalError("cannot execute DELETE in a read-only transaction")
+
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        monkeypatch.setattr(Place.objects, "release", read_only)  # a standby that answers is no fault we can make here
+    call = await ended()
+
+    assert (call.state, call.end_reason, registry().live) == ("ended", "caller", 0)
+    assert await sync_to_async(Place.objects.count)() == 1
+    assert [record.message for record in caplog.records] == ["A place could not be given back"]
