@@ -44,7 +44,7 @@ T = TypeVar("T")
 HEARTBEAT_S = 5.0  # of a lease of 30 s
 LEFTOVERS_EVERY_S = 60.0
 STOP_LOOK_S = 2.0  # staff who stop a call wait for it
-OPENERS = 1  # threads: two at work took two thirds of the interpreter from the calls' sound (p99 77 ms to 290)
+OPENERS = 1  # threads: each more of them at work takes its share of the interpreter from the calls' sound
 CLOSE_POOLS_S = 5.0
 MAX_OVER = 1000
 

@@ -186,8 +186,8 @@ async def test_patient_books_by_voice_and_staff_read_and_hear_it(place: Server, 
     assert (call.outcome, call.end_reason, call.recording_kept) == ("booked", "caller", True)
     assert {"i would like to book a cleaning", "yes please"} <= {item.text.lower().strip(".") for item in items}
     assert len(cut) >= 1
-    # On a slow machine the caller may cut in on the last syllable.
-    assert all(item.heard_chars is not None and item.heard_chars <= len(item.text) for item in cut)
+    heard = [(item.heard_chars, len(item.text)) for item in cut]
+    assert [one for one in heard if one[0] is None or one[0] >= one[1]] == []
     assert recording.duration_ms is not None
     assert call.duration_ms is not None
     assert abs(recording.duration_ms - call.duration_ms) < 5000

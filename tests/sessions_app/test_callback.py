@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from pytest_django import Settings
 
 from agents_app.models import Agent
 from agents_app.practice.models import Task
@@ -117,7 +116,7 @@ def test_pages_fill_no_more_than_their_share_of_the_list(client: Client, monkeyp
     assert ask(client, other, phone="541 555 0100").status_code == 201
 
 
-def test_staff_of_the_clinic_sees_the_number_and_staff_of_another_does_not(client: Client, settings: Settings):
+def test_staff_of_the_clinic_sees_the_number_and_staff_of_another_does_not(client: Client):
     agent = live_agent()
     ask(client, agent, phone="541 555 0123", name="Anna Smith")
     seen = []
