@@ -29,6 +29,7 @@ MAX_UNREAD_BYTES = 256 * 1024  # that wait for a reader before the socket is no 
 MAX_UNWRITTEN_BYTES = 32 * 1024  # that the kernel has not taken, beyond which a writer must wait
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on Windows
 MAX_HEAD_BYTES = 64 * 1024  # of the answer to the handshake
+LOST_AFTER_CLOSE_S = 1.0  # for the other side to let go of the connection, when it has said its close
 MASKS_AT_A_TIME = 1024  # a system call each would cost as much as the masking
 
 Taker = Callable[[str | bytes], None]
@@ -43,6 +44,7 @@ class ClientSocket(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = b""
+        self._refused = False  # the handshake, by what its answer began with
         self._fragments: list[Frame] = []
         self._unread: deque[str | bytes] = deque()
         self._unread_bytes = 0
@@ -148,11 +150,12 @@ class ClientSocket(asyncio.Protocol):
     def _shake_hands(self, data: bytes) -> bytes:
         """Take the answer to the handshake, once it is whole: from there on frames are cut out here."""
         head, found, rest = data.partition(b"\r\n\r\n")
-        if not found and len(data) < MAX_HEAD_BYTES:
+        if not found and len(data) < MAX_HEAD_BYTES and not self._refused:
             return data
         if found and head.startswith(b"HTTP/1.1 101 "):
             self._feed(head + found)
             return self._take_frames(rest)
+        self._refused = True  # and what follows is the body, in as many pieces as it likes
         self._feed(data)
         return b""
 
@@ -226,7 +229,8 @@ class ClientSocket(asyncio.Protocol):
                 with suppress(OSError):
                     self._transport.write_eof()
         if self._protocol.close_expected():
-            self._arm(self._ping_timeout_s, self._abort)
+            said = self._protocol.close_rcvd is not None
+            self._arm(LOST_AFTER_CLOSE_S if said else self._ping_timeout_s, self._abort)
 
     def eof_received(self) -> None:
         if self._protocol.state is State.CONNECTING and self._buffer:

@@ -181,6 +181,20 @@ async def test_close_waits_no_longer_than_it_may_for_a_peer_that_says_nothing():
             await heard(socket)
 
 
+async def test_peer_that_says_its_close_and_keeps_the_connection_is_let_go():
+    async def lingering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(_accepted(await reader.readuntil(b"\r\n\r\n")))
+        writer.write(Frame(Opcode.CLOSE, b"\x03\xe9").serialize(mask=False))
+        await reader.read()
+        writer.close()
+
+    async with _listening(lingering) as port:
+        socket = await opened(port, ping_timeout_s=WAIT_S * 2)
+        await heard(socket)  # within WAIT_S: a ping would be waited for longer
+
+    assert socket.close_code == 1001
+
+
 async def test_writer_waits_while_the_peer_does_not_read_and_goes_on_after():
     read, total = asyncio.Event(), 0
 
@@ -256,6 +270,15 @@ async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
         writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nRetry-After: 7\r\n\r\nbusy")
         writer.close()
 
+    async def in_pieces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\n", b"go", b"ne"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        await reader.read()  # and it stays open, as servers keep connections
+        writer.close()
+
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
@@ -265,10 +288,14 @@ async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
     async with _listening(closed) as port:
         with pytest.raises(InvalidStatus) as refused:
             await opened(port)
+    async with _listening(in_pieces) as port, asyncio.timeout(WAIT_S):
+        with pytest.raises(InvalidStatus) as unauthorized:
+            await opened(port)
     async with _listening(endless) as port, asyncio.timeout(WAIT_S):
         with pytest.raises(InvalidHandshake):
             await opened(port)
 
+    assert (unauthorized.value.response.status_code, unauthorized.value.response.body) == (401, b"gone")
     assert refused.value.response.status_code == 503
     assert refused.value.response.headers["Retry-After"] == "7"
 
