@@ -21,6 +21,7 @@ class Drain:
     def __init__(self, *, tasks: Callable[[], Tasks], wrap_up: Callable[[], None], stop: Callable[[], None]) -> None:
         self._tasks, self._wrap_up, self._stop = tasks, wrap_up, stop
         self._hurried = asyncio.Event()
+        self._cancelled: set[asyncio.Task[Any]] = set()
 
     def hurry(self) -> None:
         """End the calls now, whatever time they had left."""
@@ -34,8 +35,14 @@ class Drain:
             await self._wait(min(within_s, WRAP_UP_S))
         await self._end(self._stop, STOP_S)
         left = list(self._tasks())
-        await self._end(lambda: [task.cancel() for task in self._tasks()], CANCEL_S)
+        await self._end(self._cancel, CANCEL_S)
         return len(left)
+
+    def _cancel(self) -> None:
+        """Each task once: a second time would cancel what it puts right at its end."""
+        for task in set(self._tasks()) - self._cancelled:
+            self._cancelled.add(task)
+            task.cancel()
 
     async def _wait(self, seconds: float) -> None:
         """Wait until no task is left, time is up, or there is hurry."""

@@ -106,6 +106,25 @@ async def test_r24_stuck_task_is_cancelled_after_the_limit():
     assert (cancelled, calls.tasks) == (1, set())
 
 
+async def test_cancelled_task_has_time_to_put_right_what_it_leaves():
+    calls = Calls()
+    given_back: list[str] = []
+
+    async def carry() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(draining.AGAIN_S * 1.5)
+            given_back.append("place")
+
+    calls.tasks.add(task := asyncio.create_task(carry(), name="nothing"))
+    task.add_done_callback(calls.tasks.discard)
+
+    await calls.drain().run(0.2)
+
+    assert given_back == ["place"]
+
+
 async def test_hurry_stops_the_calls_now():
     calls = Calls()
     calls.begin("stop")
