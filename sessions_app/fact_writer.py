@@ -136,6 +136,7 @@ class FactWriter:
             else:
                 half = len(part) // 2
                 batch.parts += [part[half:], part[:half]]
+        self._tries = 0  # not after half of it: the other one may hold the fact that is looked for
 
     def _try(self, entries: list[Entry]) -> bool:
         """Whether the facts were stored, all of them; if not, it is because of one. Raises DatabaseAway."""
@@ -154,7 +155,7 @@ class FactWriter:
             logger.info("A batch was refused", extra={"error": type(error).__name__, "facts": len(entries)})
             self._since = None
             return False
-        self._since, self._tries = None, 0
+        self._since = None
         return True
 
     def _takes_others(self, entries: list[Entry]) -> bool:

@@ -247,15 +247,17 @@ class Quarantine:
 def _locked(path: Path) -> JournalFile | None:
     """Return the file if nobody else holds it, and it is still there."""
     descriptor = os.open(path, _FLAGS)
+    file: JournalFile | None = None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            file = JournalFile(path, descriptor)
     except BlockingIOError:
-        os.close(descriptor)
-        return None
-    if os.fstat(descriptor).st_nlink == 0:
-        os.close(descriptor)
-        return None
-    return JournalFile(path, descriptor)
+        pass
+    finally:
+        if file is None:  # whatever happened: a lock that nobody knows of would keep the journal from all
+            os.close(descriptor)
+    return file
 
 
 def _write(descriptor: int, data: bytes) -> None:

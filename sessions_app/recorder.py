@@ -139,6 +139,7 @@ class Recorder:
             if batch is None and not self._journal.waiting_bytes:  # facts do not overtake those that wait there
                 batch = self._writer.begin(entries)
             if batch is not None and self._stored(batch, patience_s):
+                self._journal_refuses = False  # it is not asked while the database takes what there is
                 return
             packed = self._packed(entries) if packed is None else packed
             if not packed or self._journalled(packed):

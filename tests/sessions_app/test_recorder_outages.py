@@ -15,8 +15,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
+from sessions_app import fact_writer
 from sessions_app.effects import StateChanged
 from sessions_app.fact_rows import store
 from sessions_app.journal import Journal
@@ -264,6 +265,28 @@ def test_batch_refused_behind_an_outage_costs_its_bad_facts_alone(tmp_path: Path
     assert b"CANARY" not in quarantine.read_bytes()
 
 
+def test_fact_at_which_the_database_fails_is_found_behind_an_outage(
+    tmp_path: Path, call: CallSession, monkeypatch: pytest.MonkeyPatch
+):
+    def fails_at_one(entries: list[Entry]) -> None:
+        if any(getattr(entry.fact, "item_id", "") == "bad" for entry in entries):
+            raise OperationalError  # as if it were away, each time
+        store(entries)
+
+    monkeypatch.setattr(fact_writer, "store", fails_at_one)
+    monkeypatch.setattr(fact_writer, "MAX_TRIES", 3)
+    monkeypatch.setattr(fact_writer, "RETRY_S", 0.01)
+    with away():
+        recorder = Recorder(directory=tmp_path)
+        put(recorder, call, *facts(1, 20), said("bad"), *facts(21, 20))
+        assert recorder.flush(WAIT_S)
+
+    assert recorder.drain(WAIT_S)
+    recorder.close()
+    assert (Event.objects.count(), Item.objects.count()) == (40, 40)
+    assert (recorder.health().set_aside, recorder.dropped) == (1, 0)
+
+
 def test_journal_that_takes_nothing_leaves_the_facts_in_memory(tmp_path: Path, call: CallSession):
     with away():
         recorder = Recorder(directory=tmp_path, journal=Journal(tmp_path, max_bytes=0))
@@ -272,6 +295,8 @@ def test_journal_that_takes_nothing_leaves_the_facts_in_memory(tmp_path: Path, c
         health = recorder.health()
 
     assert recorder.drain(WAIT_S)
+    afterwards = recorder.health()
     recorder.close()
     assert (health.journal_refuses, health.journal_bytes) == (True, 0)
+    assert (afterwards.journal_refuses, afterwards.late_s) == (False, 0.0)  # calls may begin again
     assert (Event.objects.count(), Item.objects.count(), recorder.dropped) == (100, 100, 0)
