@@ -61,6 +61,7 @@ class Facts(Protocol):
 
 Connect = Callable[[Upstream], Awaitable[RealtimeConnection]]
 
+CLOSE_FAILED = 1011
 CLOSE_REPLACED = 4409
 LOOK_AFTER_SOUND_S = 0.25  # how late, at most, a time is noticed that a frame of sound has set
 MAX_SOUND_WAIT_S = 2.0  # for an upstream that is too slow: later than this nobody would be answered in time
@@ -113,6 +114,7 @@ class Bridge:
             self._take(lambda now: self._call.stop("interrupted", now=now))
             if self._alarm is not None:
                 self._alarm.cancel()
+            self._close_spool()  # also of a call that moved: its end is stored elsewhere
 
     # The caller's leg.
 
@@ -267,7 +269,12 @@ class Bridge:
     def _failed(self, fault: Exception) -> None:
         # Not its text, which may be patient data.
         logger.error("A call failed", extra={"call": str(self._call_id), "error": type(fault).__name__})
-        self._perform(self._call.stop("internal", now=time.monotonic()))
+        try:
+            self._perform(self._call.stop("internal", now=time.monotonic()))
+        except Exception as again:
+            logger.error("A call failed", extra={"call": str(self._call_id), "error": type(again).__name__})
+        if self._call.ended:  # the fault may have come among the effects of the end itself, before the last of them
+            self._hang_up(HangUp(CLOSE_FAILED, "internal"))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -313,10 +320,10 @@ class Bridge:
         self._take(lambda now: self._call.from_tool(effect.call_id, result, now=now))
 
     def _refuse_tool(self, effect: RefuseTool) -> None:
-        self._in_background(self._gateway.refuse(effect, self._opening.context))
+        self._gateway.refuse(effect, self._opening.context)
 
     def _leave_task(self, effect: LeaveTask) -> None:
-        self._in_background(self._gateway.leave_task(effect, self._opening.context))
+        self._gateway.leave_task(effect, self._opening.context)
 
     def _spend(self, effect: Spend) -> None:
         if self._account.spent(effect.total_microusd):
@@ -336,10 +343,14 @@ class Bridge:
             work.close()
 
     def _record(self, effect: Record) -> None:
-        if isinstance(effect.fact, CallEnded) and self._spool is not None:
-            self._spool.close()  # before the end is stored: what follows it looks for the sound
-            self._spool = None
+        if isinstance(effect.fact, CallEnded):
+            self._close_spool()  # before the end is stored: what follows it looks for the sound
         self._recorder.put(self._call_id, effect.fact)
+
+    def _close_spool(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
 
     def _hang_up(self, effect: HangUp) -> None:
         if self._caller is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 
@@ -49,6 +49,10 @@ class CallContext:
 
     call_id: UUID
     clinic: Clinic
+
+
+class CommitFailed(Exception):
+    """A tool wrote, and the database went away while that was committed: nobody knows whether it was."""
 
 
 class ToolGateway:
@@ -82,12 +86,12 @@ class ToolGateway:
             logger.error("Tool failed", extra=_about(function_call, context, error))
             return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
 
-    async def refuse(self, refused: RefuseTool, context: CallContext) -> None:
-        """Store a function call that was not run. Never raises: the call goes on without its row."""
-        await self._store(_store_refused, refused, context)
+    def refuse(self, refused: RefuseTool, context: CallContext) -> None:
+        """Have a function call stored that was not run. The call goes on without its row, and ends without it."""
+        self._beside(self._store(_store_refused, refused, context))
 
-    async def leave_task(self, task: LeaveTask, context: CallContext) -> None:
-        await self._store(_leave_check, context, task.text)
+    def leave_task(self, task: LeaveTask, context: CallContext) -> None:
+        self._beside(self._store(_leave_check, context, task.text))
 
     def close(self) -> None:
         """Let go of the threads, once the tools that run have ended."""
@@ -100,7 +104,7 @@ class ToolGateway:
         if not begun:  # the clinic's own tools hang
             about = (function_call.call_id, function_call.name, function_call.arguments)
             refused = RefuseTool(*about, "unavailable", function_call.position, function_call.started_ms)
-            self._beside(self.refuse(refused, context))
+            self.refuse(refused, context)
             return _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
         if not (spec.writes and function_call.commit):
             return _failed(ToolError("timeout", _UNAVAILABLE, retryable=True), trace_id)
@@ -140,10 +144,16 @@ def _perform(spec: ToolSpec, function_call: RunTool, context: CallContext, trace
         result = _run(spec, function_call, arguments, _context_of(function_call, context), trace_id)
     except ToolError as error:  # expected, and sayable: "that slot is taken"
         result = _failed(error, trace_id)
+    except CommitFailed as error:  # its row stays as running, and is the staff's to look at once the call is over
+        logger.error("Nobody knows whether a tool wrote", extra=_about(function_call, context, error))
+        return _failed(ToolError("outcome_unknown", _UNKNOWN_OUTCOME), trace_id)
     except Exception as error:  # arguments and exception text are patient data: log ids and types only
         logger.error("Tool failed", extra=_about(function_call, context, error))
         result = _failed(ToolError("unavailable", _UNAVAILABLE, retryable=True), trace_id)
-    _store_ended(row, result, duration_ms=int((time.monotonic() - began) * 1000))
+    try:
+        _store_ended(row, result, duration_ms=int((time.monotonic() - began) * 1000))
+    except Exception as error:  # it is done all the same, and must not be told as if it could be tried again
+        logger.error("A tool's end could not be stored", extra=_about(function_call, context, error))
     return result
 
 
@@ -152,19 +162,32 @@ def _run(
 ) -> ToolResult:
     if spec.recap is not None and not function_call.commit:
         return _asked(spec.recap(context, arguments), trace_id)
-    with transaction.atomic():
-        try:
-            if spec.recap is not None:
-                _check_values(spec.recap(context, arguments), function_call)
-            outcome = spec.handler(context, arguments)
-        except ToolError as error:
-            # A refusal is an answer: what the handler noted on the way stays (a failed attempt to be recognised,
-            # a task for staff). Rolled back, a caller could guess for ever.
-            return _failed(error, trace_id)
-        if outcome.patient_id is not None:
-            CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
-        # Inside: what cannot be told to the model must not have been done.
-        return _succeeded(outcome, trace_id, committed=spec.writes)
+    result: ToolResult | None = None
+    try:
+        with transaction.atomic():
+            result = _handled(spec, function_call, arguments, context, trace_id)
+    except DatabaseError:
+        if result is not None and spec.writes:
+            raise CommitFailed from None
+        raise
+    return result
+
+
+def _handled(
+    spec: ToolSpec, function_call: RunTool, arguments: BaseModel, context: ToolContext, trace_id: UUID
+) -> ToolResult:
+    """What stands in the transaction: what cannot be told to the model must not have been done."""
+    try:
+        if spec.recap is not None:
+            _check_values(spec.recap(context, arguments), function_call)
+        outcome = spec.handler(context, arguments)
+    except ToolError as error:
+        # A refusal is an answer: what the handler noted on the way stays (a failed attempt to be recognised,
+        # a task for staff). Rolled back, a caller could guess for ever.
+        return _failed(error, trace_id)
+    if outcome.patient_id is not None:
+        CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
+    return _succeeded(outcome, trace_id, committed=spec.writes)
 
 
 def _check_values(recap: Recap, function_call: RunTool) -> None:

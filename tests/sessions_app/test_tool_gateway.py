@@ -16,7 +16,7 @@ from agents_app.tools import Recap, Then, ToolContext, ToolError, ToolOutcome
 from sessions_app.effects import RefuseTool
 from sessions_app.models import ToolCall
 from sessions_app.tool_gateway import CallContext, ToolGateway
-from tests.servers import in_thread, live_agent
+from tests.servers import eventually, in_thread, live_agent
 from tests.sessions_app.test_tool_arguments import CANARY, GOOD, Visit
 from tests.tool_calls import PATIENCE_S, Register, asked, new_call, noting, recap, rows, told
 
@@ -230,7 +230,8 @@ async def test_clinic_call_and_patient_come_from_the_call(
 
 
 async def test_refused_call_is_stored_without_running(gateway: ToolGateway, context: CallContext):
-    await gateway.refuse(RefuseTool("call_1", "drop_tables", "{\x00}", "unknown_tool", 2, 30), context)
+    gateway.refuse(RefuseTool("call_1", "drop_tables", "{\x00}", "unknown_tool", 2, 30), context)
 
-    row = await in_thread(ToolCall.objects.get)
+    row = await eventually(ToolCall.objects.first, bool)
+    assert row is not None
     assert (row.name, row.arguments, row.status, row.error_code) == ("drop_tables", "{}", "error", "unknown_tool")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import OperationalError, connection
 
 from agents_app.practice.models import Task
 from agents_app.tools import Recap, ToolContext, ToolOutcome
@@ -53,6 +55,42 @@ async def test_write_that_hangs_after_the_yes_leaves_a_task_to_check(
     assert (told(result)[0], result.output["retryable"]) == ("outcome_unknown", False)
     assert task is not None
     assert (task.clinic_id, task.call_id, task.kind) == (context.clinic.pk, context.call_id, "check")
+
+
+async def test_what_was_done_is_told_as_done_though_its_row_could_not_be_ended(
+    gateway: ToolGateway, context: CallContext, register: Register, monkeypatch: pytest.MonkeyPatch
+):
+    register(lambda context, visit: ToolOutcome({"done": 1}), recap=recap)
+    await gateway.run(asked(commit=False), context)
+
+    begin = ToolCall.save
+
+    def begins_and_does_not_end(row: ToolCall, **fields: Any) -> None:
+        if "update_fields" in fields:
+            raise OperationalError
+        begin(row, **fields)
+
+    monkeypatch.setattr(ToolCall, "save", begins_and_does_not_end)
+    result = await gateway.run(asked(confirmed_by="button"), context)
+
+    assert (result.ok, result.output["data"]) == (True, {"done": 1})
+    assert await rows() == [{"call_id": "call_1", "status": "running", "error_code": ""}]
+
+
+async def test_write_whose_commit_fails_is_not_told_as_one_to_try_again(
+    gateway: ToolGateway, context: CallContext, register: Register
+):
+    def broken_off(context: ToolContext, visit: Visit) -> ToolOutcome:
+        connection.connection.close()  # by the database, between the last statement and the COMMIT
+        return ToolOutcome({"done": 1})
+
+    register(broken_off, recap=recap)
+    await gateway.run(asked(commit=False), context)
+
+    result = await gateway.run(asked(confirmed_by="button"), context)
+
+    assert (told(result)[0], result.output["retryable"]) == ("outcome_unknown", False)
+    assert (await rows())[0]["status"] == "running"
 
 
 async def test_hanging_tools_of_one_clinic_hold_no_other_back(
@@ -134,10 +172,11 @@ async def test_rows_that_cannot_be_stored_end_no_call(
     nowhere = CallContext(UUID(int=0), context.clinic)
 
     with caplog.at_level(logging.ERROR):
-        await gateway.refuse(RefuseTool("call_1", "try_it", CANARY, "unknown_tool", 2, 30), nowhere)
-        await gateway.refuse(RefuseTool("call_1", "try_it", CANARY, "unknown_tool", -2, 30), context)
-        await gateway.leave_task(LeaveTask(CANARY), CallContext(uuid4(), type(context.clinic)(pk=10**6)))
+        gateway.refuse(RefuseTool("call_1", "try_it", CANARY, "unknown_tool", 2, 30), nowhere)
+        gateway.refuse(RefuseTool("call_1", "try_it", CANARY, "unknown_tool", -2, 30), context)
+        gateway.leave_task(LeaveTask(CANARY), CallContext(uuid4(), type(context.clinic)(pk=10**6)))
         result = await gateway.run(asked({**GOOD, "name": "Ann"}, position=-1), context)
+        await eventually(lambda: len(caplog.records), lambda lines: lines == 3)
 
     assert result.ok is False
     assert CANARY not in repr([vars(record) for record in caplog.records])
