@@ -31,7 +31,9 @@ from sessions_app.client_secrets import (
     live_version,
     mint,
 )
+from sessions_app.ledger import has_room
 from sessions_app.models import Place
+from sessions_app.opening import BUDGET_SPENT, BUSY
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -172,14 +174,16 @@ def _address(request: Request) -> str:
 
 def _check_room(request: Request, agent: Agent, *, by_token: bool) -> None:
     clinic: Clinic = agent.clinic
-    if live_version(agent) is None:
+    version = live_version(agent)
+    if version is None:
         raise ApiError(503, "agent_paused", _("This receptionist takes no calls now"), kind="server_error")
     if KeyRefusal.objects.holds(clinic.pk, access_of(clinic).digest):
         raise ApiError(503, "key_rejected", _("This receptionist is not connected at present"), kind="server_error")
     # A program asks for keys that others use: what counts then is the address of the call.
     caller = AddressDigests() if by_token else AddressDigests.of(_address(request))
     if not Place.objects.any_free(agent, caller):
-        busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
-        raise ApiError(429, "busy", busy % {"phone": clinic.phone}, kind="rate_limit_error")
+        raise ApiError(429, "busy", BUSY % {"phone": clinic.phone}, kind="rate_limit_error")
+    if not has_room(clinic, version.content["model"]["name"]):
+        raise ApiError(429, "budget", BUDGET_SPENT % {"phone": clinic.phone}, kind="rate_limit_error")
     if not count_start(clinic, _address(request)):
         raise ApiError(429, "rate_limited", _("Too many calls were begun from here"), kind="rate_limit_error")

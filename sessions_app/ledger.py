@@ -39,7 +39,8 @@ POOL_THREADS = 1  # more would wait for the same rows, and each holds the calls'
 SETTLED_SHARE = 0.25  # of what is kept back for a call: when so much of it is spent, that is settled
 PERIODS = 4  # in which a call counts: day and month, of its clinic and of the installation
 LEFT_AFTER = dt.timedelta(seconds=60)  # an entry whose call holds no place by then was left by a process that died
-MAX_LEFTOVERS = 500  # in one sweep
+MAX_LEFTOVERS = 50  # in one sweep
+SETTLE_S = 30.0  # for a settlement in mid-call: the end of the call would wait for one that hangs
 CLOSE_S = 5.0  # that the end of a call waits for its last settlement
 
 # What two minutes may use: both talk half of the time, the prompt is read ten times and is new once.
@@ -121,7 +122,34 @@ def _reserve(clinic: Clinic, day: dt.date, call_id: UUID, estimate_microusd: int
     return True
 
 
-def alert_unpriced(clinic: Clinic, model: str) -> None:
+def has_room(clinic: Clinic, model: str) -> bool:
+    """Whether what calls may cost leaves room for one more. It keeps nothing back, and another may be faster."""
+    if not capped(clinic):
+        return True
+    prices = prices_of(model)
+    if prices.model is None:
+        return may_be_unpriced(clinic, model)
+    wanted = estimate(prices.model, prices.transcription)
+    day = timezone.now().astimezone(clinic.zone).date()
+    if _fits(list(LedgerPeriod.objects.of(clinic, day)), clinic, wanted):  # what lacks is a period without a call
+        return True
+    with transaction.atomic():
+        periods = _lock_periods(clinic, day)
+        fits = _fits(periods, clinic, wanted)
+        if not fits:
+            _alert(periods, clinic, lacking=wanted)
+    return fits
+
+
+def may_be_unpriced(clinic: Clinic, model: str) -> bool:
+    """Whether a call may begin though nobody has said what its model costs: where nothing bounds it. Else say so."""
+    if not capped(clinic):
+        return True
+    _alert_unpriced(clinic, model)
+    return False
+
+
+def _alert_unpriced(clinic: Clinic, model: str) -> None:
     """Tell the staff, once a day, that no call begins since nobody has said what the model costs."""
     day = timezone.now().astimezone(clinic.zone).date()
     LedgerPeriod.objects.make(clinic, day)
@@ -166,10 +194,21 @@ def settle_abandoned(call_id: UUID) -> None:
     settle(call_id, known or 0, final=True)
 
 
+def settle_late(call_id: UUID, total_microusd: int) -> None:
+    """Count what a call has cost more than was settled when it seemed to be over."""
+    if LedgerEntry.objects.filter(call_id=call_id, settled=True, spent_microusd__lt=total_microusd).exists():
+        settle(call_id, total_microusd, final=True)
+
+
 def settle_leftovers() -> int:
-    """Settle each call that nobody carries any more. Return how many there were."""
+    """Settle each call that nobody carries any more. Return how many there were.
+
+    One that has not ended is somebody's, or the reaper's: it settles the call when it has proof.
+    """
     carried = Place.objects.filter(call_id=OuterRef("call_id"), lease_until__gt=Now())
-    left = LedgerEntry.objects.filter(~Exists(carried), settled=False, opened_at__lt=Now() - LEFT_AFTER)
+    going_on = CallSession.objects.filter(pk=OuterRef("call_id")).exclude(state=CallSession.State.ENDED)
+    left = LedgerEntry.objects.filter(~Exists(carried), ~Exists(going_on), settled=False)
+    left = left.filter(opened_at__lt=Now() - LEFT_AFTER)
     call_ids = list(left.order_by("opened_at").values_list("call_id", flat=True)[:MAX_LEFTOVERS])
     for call_id in call_ids:
         settle_abandoned(call_id)
@@ -285,7 +324,8 @@ class Account:
         try:
             while settled < self._total:
                 settled = self._total
-                standing = await in_pool(self._pool, settle, self._call_id, settled)
+                async with asyncio.timeout(SETTLE_S):
+                    standing = await in_pool(self._pool, settle, self._call_id, settled)
                 self._settled, self._step = settled, self._step if standing is Standing.OK else 0
                 yield standing
         except Exception as error:

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
 from agents_app.access import Access, access_of
 from agents_app.guardrails import rules_from
@@ -38,7 +39,7 @@ from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
 from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
-from sessions_app.ledger import Prices, alert_unpriced, capped, estimate, prices_of, reserve, settle
+from sessions_app.ledger import Prices, estimate, may_be_unpriced, prices_of, reserve, settle
 from sessions_app.models import CallSession, Place
 from sessions_app.models.calls import lease
 from sessions_app.realtime import Upstream
@@ -55,6 +56,10 @@ REFERENCE_TRIES = 5
 ELSEWHERE_RETRY_MS = 250  # until a caller who comes back has met the process that carries its call
 IDLE_SECONDS = 20  # of a version that was published before it could be chosen
 CLIPS_KEPT = 256  # in memory: about 150 KB each
+
+# Told where a key is asked for too.
+BUSY = _lazy("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
+BUDGET_SPENT = _lazy("This receptionist takes no more calls for now. Please phone %(phone)s")
 
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"[:64]
 
@@ -178,8 +183,7 @@ def open_call(handshake: Handshake, spent: SpentKey) -> Opening:
     call_id = uuid4()
     caller = AddressDigests() if spent.by_token else AddressDigests.of(handshake.address)
     if not Place.objects.take(agent, call_id, caller):
-        busy = _("All lines are taken. Please try again in a few minutes, or phone %(phone)s")
-        raise CannotBegin("busy", busy % {"phone": clinic.phone}, 1013)
+        raise CannotBegin("busy", BUSY % {"phone": clinic.phone}, 1013)
     try:
         prices = _reserve(clinic, version, call_id)
         return _begin(handshake, spent, version, upstream, call_id, prices)
@@ -194,14 +198,11 @@ def _reserve(clinic: Clinic, version: AgentVersion, call_id: UUID) -> Prices:
     model = version.content["model"]["name"]
     prices = prices_of(model)
     if prices.model is None:
-        fits = not capped(clinic)  # what may cost anything is kept within no bound
-        if not fits:
-            alert_unpriced(clinic, model)
+        fits = may_be_unpriced(clinic, model)
     else:
         fits = reserve(clinic, call_id, estimate(prices.model, prices.transcription))
     if not fits:
-        refusal = _("This receptionist takes no more calls for now. Please phone %(phone)s")
-        raise CannotBegin("budget", refusal % {"phone": clinic.phone}, 4430)
+        raise CannotBegin("budget", BUDGET_SPENT % {"phone": clinic.phone}, 4430)
     return prices
 
 

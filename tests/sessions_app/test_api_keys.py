@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from agents_app.models import Agent, ApiToken
-from sessions_app.models import ClientSecret, Place, StartCount
-from tests.make import make_agent, make_user
+from agents_app.practice.models import Task
+from sessions_app.models import ClientSecret, LedgerPeriod, Place, Price, StartCount
+from tests.make import make_agent, make_clinic, make_user
 from tests.servers import ORIGIN, live_agent
 from tests.sessions_app.test_client_secrets import ORIGINS
 
@@ -265,6 +267,29 @@ def test_no_key_is_given_while_all_places_are_taken():
 
     assert error_of(ask()) == (429, "busy", None)
     assert StartCount.objects.count() == 0
+
+
+def test_no_key_is_given_while_a_cap_leaves_no_room_and_the_staff_is_told_once():
+    clinic = make_clinic(daily_cap_usd=Decimal("0.01"), phone="+1 555 0177")
+    live_agent(clinic, public_name="lexi")
+    LedgerPeriod.objects.make(clinic, timezone.now().astimezone(clinic.zone).date())
+
+    answers = [ask(), ask()]
+
+    assert [error_of(answer) for answer in answers] == [(429, "budget", None)] * 2
+    assert "+1 555 0177" in answers[0].content.decode()
+    assert (StartCount.objects.count(), ClientSecret.objects.count()) == (0, 0)
+    assert [(task.kind, task.priority) for task in Task.objects.all()] == [("alert", "urgent")]
+
+
+def test_cap_with_room_costs_no_key_and_one_on_a_model_without_a_price_does():
+    clinic = make_clinic(monthly_cap_usd=Decimal(100))
+    agent = live_agent(clinic, public_name="lexi")
+    priced = ask().status_code
+    assert agent.live_version is not None
+    Price.objects.filter(model=agent.live_version.content["model"]["name"]).delete()
+
+    assert (priced, error_of(ask())) == (200, (429, "budget", None))
 
 
 def test_address_is_given_60_keys_an_hour():

@@ -25,7 +25,7 @@ from agents_app.practice.models import Task
 from sessions_app import cost, ledger
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.budget import Standing
-from sessions_app.ledger import Account, reserve, settle, settle_abandoned, settle_leftovers
+from sessions_app.ledger import Account, reserve, settle, settle_abandoned, settle_late, settle_leftovers
 from sessions_app.models import LedgerEntry, LedgerPeriod, Place, Price
 from tests.make import make_agent, make_clinic, make_user
 from tests.make_calls import make_call
@@ -250,6 +250,31 @@ def test_calls_that_nobody_carries_any_more_give_back_what_was_kept_for_them():
     }  # fmt: skip
     assert sums(clinic) == (9 * CENT, 2 * ESTIMATE)
     assert settle_leftovers() == 0
+
+
+@pytest.mark.django_db
+def test_living_call_whose_place_lapsed_is_not_settled_behind_its_back():
+    clinic = make_clinic()
+    call = make_call(clinic=clinic, state="live")
+    assert reserve(clinic, call.pk, ESTIMATE)
+    LedgerEntry.objects.update(opened_at=Now() - timedelta(seconds=61))
+
+    assert settle_leftovers() == 0
+    assert sums(clinic) == (0, ESTIMATE)
+
+
+@pytest.mark.django_db
+def test_end_that_came_late_counts_what_the_call_had_cost_more():
+    clinic = make_clinic()
+    call_id = begun(clinic)
+
+    settle_late(call_id, 6 * CENT)  # not settled yet: whoever carries it does that
+    before = sums(clinic)
+    settle(call_id, 5 * CENT, final=True)
+    settle_late(call_id, 6 * CENT)
+    settle_late(call_id, 4 * CENT)
+
+    assert (before, sums(clinic)) == ((0, ESTIMATE), (6 * CENT, 0))
 
 
 @pytest.mark.django_db
