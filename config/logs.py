@@ -35,8 +35,8 @@ CLOSE_S = 2.0  # for the lines that wait when the process ends
 EXTRA_KEYS = frozenset(
     {
         *("call", "clinic", "function_call", "session", "tool"),  # ids, and the names of tools
-        *("error", "fact", "journal", "owner", "server", "stack", "url"),  # types, places, processes, files of ours
-        *("attempt", "bytes", "cancelled", "facts", "late_ms", "period", "refused"),
+        *("error", "fact", "journal", "owner", "server", "stack", "sweep", "url"),  # types, places, names of ours
+        *("attempt", "bytes", "cancelled", "count", "facts", "late_ms", "period", "refused"),
     }
 )
 

@@ -25,6 +25,7 @@ from sessions_app.dialect.heard import error
 from sessions_app.leg import Leg
 from sessions_app.opening import REALTIME_PROTOCOL, BadKey, CannotBegin, Handshake, come_back, open_call, spend_key
 from sessions_app.registry import registry
+from sessions_app.resuming import call_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +108,22 @@ class CallConsumer:
         await self._carry(bridge, leg)
 
     async def _serve_again(self, handshake: Handshake) -> None:
-        """A caller comes back to its call. Its token is spent first: of two at once, one has it in the end."""
+        """A caller comes back to its call. Its token is spent first: of two at once, one has it in the end.
+
+        A call that another process has left is one more for this one, and waits for its admission with the new ones.
+        """
+        another = not registry().carries(call_of(handshake.resume))
+        refused = registry().admit() if another else None
+        if refused is not None:
+            await self._turn_away(handshake, refused)
+            return
         try:
             back = await self._open(lambda: come_back(handshake))
             bridge = await registry().resumed(back)
-        except BadKey:
-            await self._refuse()
-            return
-        except CannotBegin as reason:
-            await self._give_up(handshake, reason)
+        except (BadKey, CannotBegin) as reason:
+            if another:
+                registry().not_begun()
+            await (self._refuse() if isinstance(reason, BadKey) else self._give_up(handshake, reason))
             return
         except Exception as fault:  # the old token is good until the caller has the new one: it may try again
             logger.error("A call could not go on", extra={"error": type(fault).__name__})

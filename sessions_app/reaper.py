@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -20,20 +20,26 @@ from django.utils.translation import gettext as _
 from agents_app.practice.models import Task
 from agents_app.practice.tasks import leave_task
 from agents_app.tools import registered_tools
-from sessions_app.cost import add_usage
+from sessions_app.cost import add_transcription_usage, add_usage
 from sessions_app.effects import CallEnded
 from sessions_app.fact_rows import store
 from sessions_app.journal_format import Entry
 from sessions_app.ledger import settle_abandoned
 from sessions_app.models import CallSession, Place, ToolCall
-from sessions_app.models.calls import OWNER_LOST
-from sessions_app.models.places import LEASE_SECONDS
+from sessions_app.models.calls import LEASE_SECONDS, OWNER_LOST
 from sessions_app.tasks import enqueue_recording
 
 logger = logging.getLogger(__name__)
 
 PROOF_S = 12.0  # a lease must have been found ended for so long: after an outage its owner renews it first
-MAX_CALLS = 200  # in one look
+MAX_CALLS = 200  # of which one look takes note
+MAX_ENDED = 20  # in one look: the leases of living calls wait for it
+MAX_LEFT = 50  # calls whose tools are looked after in one sweep
+LEFT_AFTER = timedelta(seconds=60)  # a tool that runs in a call that ended so long ago was left
+_COUNTED_BY = {
+    "response.done": add_usage,
+    "conversation.item.input_audio_transcription.completed": add_transcription_usage,
+}
 # The order in which several are told, as for a call that ends by itself.
 _BY_WEIGHT = ("booked", "rescheduled", "cancelled", "message")
 
@@ -56,7 +62,18 @@ class Reaper:
             for call_id, lease in leases.items()
         }
         due = [call_id for call_id, (_lease, since) in self._found.items() if now - since >= PROOF_S]
-        return sum(end_abandoned(call_id, lease_until=leases[call_id]) for call_id in due)
+        return sum(_ended(call_id, leases[call_id]) for call_id in due[:MAX_ENDED])
+
+
+def _ended(call_id: UUID, lease_until: datetime | None) -> bool:
+    """End a call; one that cannot be ended does not hold the others back."""
+    try:
+        return end_abandoned(call_id, lease_until=lease_until)
+    except OperationalError:  # the database is away: it is for all of them
+        raise
+    except Exception as error:
+        logger.error("A call could not be ended", extra={"call": str(call_id), "error": type(error).__name__})
+        return False
 
 
 def _without_owner(own: Collection[UUID]) -> QuerySet[CallSession]:
@@ -101,6 +118,16 @@ def mark_unknown(session: CallSession) -> None:
             leave_task(clinic=session.clinic, call_id=session.pk, kind=Task.Kind.CHECK, text=text)
 
 
+def mark_left_tools() -> int:
+    """Mark what stands as running in calls that have ended: its end could not be stored. Return how many calls."""
+    ended = CallSession.objects.filter(state=CallSession.State.ENDED, ended_at__lt=Now() - LEFT_AFTER)
+    left = ended.filter(tool_calls__status=ToolCall.Status.RUNNING).select_related("clinic").distinct()[:MAX_LEFT]
+    for session in left:
+        with transaction.atomic():
+            mark_unknown(session)
+    return len(left)
+
+
 def _may_have_written(row: ToolCall) -> bool:
     """A write that asks first does nothing before its yes."""
     spec = registered_tools().get(row.name)
@@ -110,17 +137,22 @@ def _may_have_written(row: ToolCall) -> bool:
 
 def _end_of(session: CallSession, lease_until: datetime | None) -> CallEnded:
     """Return the end as far as the record tells it."""
-    usage: dict[str, int] = {}
-    for fields in session.events.filter(type="response.done").values_list("fields", flat=True):
-        usage = add_usage(usage, fields.get("usage"))
     return CallEnded(
         at_ms=_last_sign_ms(session, lease_until),
         reason=CallSession.EndReason.INTERRUPTED,
         error_code=OWNER_LOST,
         outcome=_outcome(session),
-        usage=usage,
+        usage=usage_of(session),
         counters=session.counters,
     )
+
+
+def usage_of(session: CallSession) -> dict[str, int]:
+    """Return what the call has used, as far as its events tell it."""
+    usage: dict[str, int] = {}
+    for kind, fields in session.events.filter(type__in=_COUNTED_BY).values_list("type", "fields"):
+        usage = _COUNTED_BY[kind](usage, fields.get("usage"))
+    return usage
 
 
 def _last_sign_ms(session: CallSession, lease_until: datetime | None) -> int:

@@ -37,6 +37,15 @@ def spool_path(call_id: UUID, *, directory: Path) -> Path:
     return directory / f"{call_id}.spool"
 
 
+def call_of_spool(name: str) -> UUID | None:
+    """Return whose sound a file of this name holds; None when it is no spool."""
+    call_id, _, kind = name.partition(".")
+    try:
+        return UUID(call_id) if kind == "spool" else None
+    except ValueError:
+        return None
+
+
 class Spool:
     """The sound of one call. Positions count from the beginning of the call, like an item's `started_ms`."""
 

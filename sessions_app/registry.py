@@ -24,17 +24,17 @@ from sessions_app.bridge import Bridge, Connect
 from sessions_app.draining import Drain
 from sessions_app.effects import Fact
 from sessions_app.gate import Gate
-from sessions_app.ledger import Account, Ledger, estimate, settle_leftovers
+from sessions_app.ledger import Account, Ledger, estimate, settle_late, settle_leftovers
 from sessions_app.models import CallSession, Place
 from sessions_app.opening import PROCESS, Opening, call_over
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
-from sessions_app.reaper import Reaper
+from sessions_app.reaper import Reaper, mark_left_tools
 from sessions_app.recorder import Recorder
-from sessions_app.recording import Spool
+from sessions_app.recording import SPOOL_DIRECTORY, Spool
 from sessions_app.refused_keys import noticing
 from sessions_app.reopening import reopen
 from sessions_app.resuming import Return
-from sessions_app.tasks import enqueue_recording
+from sessions_app.tasks import enqueue_left, enqueue_recording
 from sessions_app.threads import in_pool, in_thread
 from sessions_app.tool_gateway import ToolGateway
 
@@ -52,7 +52,7 @@ MAX_OVER = 1000
 class CallRegistry:
     def __init__(self, *, connect: Connect = open_connection) -> None:
         self._connect = _counted(connect)
-        self._recorder = Recorder(on_ended=_keep_sound)
+        self._recorder = Recorder(on_ended=_follow)
         self._gateway = ToolGateway()
         self._ledger = Ledger()
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opening")
@@ -76,7 +76,7 @@ class CallRegistry:
     def begin(self, opening: Opening) -> Bridge:
         """Return the bridge of a new call, already running. It ends by itself, and gives its place back."""
         call_id = opening.context.call_id
-        spool = Spool(call_id, directory=settings.DATA_DIR / "spool") if opening.recording else None
+        spool = Spool(call_id, directory=settings.DATA_DIR / SPOOL_DIRECTORY) if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
         facts = metrics.CountedFacts(self._put)
         rates = opening.brief.rates
@@ -95,7 +95,9 @@ class CallRegistry:
         """
         call_id = back.call_id
         if call_id not in self._bridges and call_id not in self._over:
-            opening = self._reopening.setdefault(call_id, asyncio.ensure_future(self._reopen(back)))
+            opening = self._reopening.get(call_id)
+            if opening is None:
+                opening = self._reopening[call_id] = asyncio.ensure_future(self._reopen(back))
             await asyncio.shield(opening)
         bridge = self._bridges.get(call_id)
         if bridge is None or bridge.hung_up.done():
@@ -116,7 +118,8 @@ class CallRegistry:
             logger.error("A call failed", extra={"call": str(call_id), "error": type(error).__name__})
         finally:
             del self._bridges[call_id]
-            self._over[call_id] = None
+            if not bridge.moved:  # one that moved may come back: the other process may die too
+                self._over[call_id] = None
             if len(self._over) > MAX_OVER:
                 self._over.popitem(last=False)
             try:
@@ -153,24 +156,34 @@ class CallRegistry:
         while self._calls or self._watched:
             await asyncio.sleep(HEARTBEAT_S)
             try:
-                for call_id in await in_thread(self._renew_and_reap, list(self._calls)):
+                moved, restored = await in_thread(self._renew_and_reap, list(self._calls), list(self._bridges))
+                for call_id in moved:
                     if call_id in self._bridges:
                         self._bridges[call_id].let_go()
+                for call_id in restored:
+                    if call_id not in self._bridges:  # it ended meanwhile, and gave back a place that was not there
+                        await self._give_back(call_id)
             except Exception as error:  # a database that is away now may be back before the lease ends
                 logger.warning("The heartbeat failed", extra={"error": type(error).__name__})
 
-    def _renew_and_reap(self, call_ids: list[UUID]) -> list[UUID]:
-        """Return those of our calls that another process carries by now."""
+    def _renew_and_reap(self, call_ids: list[UUID], going_on: list[UUID]) -> tuple[list[UUID], list[UUID]]:
+        """Return those of our calls that another process carries by now, and those that had lost their places.
+
+        `going_on`: those whose end has not begun. Their places are theirs, whatever became of the rows.
+        """
         moved: list[UUID] = []
+        restored: list[UUID] = []
         if call_ids:
-            Place.objects.renew(call_ids)
-            CallSession.objects.renew(call_ids, owner=PROCESS)
-            moved = list(CallSession.objects.carried_elsewhere(call_ids, owner=PROCESS))
+            if Place.objects.renew(call_ids) < len(call_ids):
+                restored = Place.objects.restore(going_on)
+            if CallSession.objects.renew(call_ids, owner=PROCESS) < len(call_ids):
+                moved = CallSession.objects.carried_elsewhere(call_ids, owner=PROCESS)
         self._reaper.look(own=call_ids, now=time.monotonic())
         if time.monotonic() >= self._leftovers_due:
-            settle_leftovers()
             self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY_S
-        return moved
+            for sweep in (settle_leftovers, mark_left_tools, enqueue_left):
+                _swept(sweep)
+        return moved, restored
 
     async def _obey(self) -> None:
         """End the calls that staff has asked to stop. Asked of the rows: no message between processes can be lost."""
@@ -205,6 +218,10 @@ class CallRegistry:
     def admit(self) -> Refusal | None:
         """Return why no call may begin now; None counts as a start."""
         return self._gate.admit(live=self.live, draining=self.draining, storing_late_s=self._recorder.health().late_s)
+
+    def carries(self, call_id: UUID | None) -> bool:
+        """Whether the call is one of this process, so that its caller comes back to what is here already."""
+        return call_id in self._bridges or call_id in self._over
 
     def not_begun(self) -> None:
         """What was admitted had no good key, and was no start."""
@@ -295,10 +312,21 @@ def _counted(connect: Connect) -> Connect:
     return count_and_connect
 
 
-def _keep_sound(session_id: UUID) -> None:
-    session = CallSession.objects.only("recording_kept").get(pk=session_id)
+def _swept(sweep: Callable[[], int]) -> None:
+    """Put right what was left, of one kind; what fails is left to the next sweep, and holds no other kind back."""
+    try:
+        if swept := sweep():
+            logger.info("What was left has been put right", extra={"sweep": sweep.__name__, "count": swept})
+    except Exception as error:
+        logger.warning("A sweep failed", extra={"sweep": sweep.__name__, "error": type(error).__name__})
+
+
+def _follow(session_id: UUID) -> None:
+    """What follows a call whose end is stored. An end that came late, from a journal, may have cost more."""
+    session = CallSession.objects.only("recording_kept", "cost_microusd").get(pk=session_id)
     if session.recording_kept:
         enqueue_recording(session)
+    settle_late(session_id, session.cost_microusd or 0)
 
 
 _registry: CallRegistry | None = None

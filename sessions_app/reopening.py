@@ -16,12 +16,11 @@ from django.utils import timezone
 from agents_app.tools import registered_tools
 from sessions_app.call.brief import Past
 from sessions_app.call.function_calls import FunctionCall
-from sessions_app.cost import add_usage
 from sessions_app.effects import ItemSaved
 from sessions_app.ledger import prices_of
 from sessions_app.models import CallPatient, CallSession, Event, ToolCall
 from sessions_app.opening import Opening, brief_of, call_over, upstream_of
-from sessions_app.reaper import mark_unknown
+from sessions_app.reaper import mark_unknown, usage_of
 from sessions_app.resuming import Return
 from sessions_app.tool_gateway import CallContext
 
@@ -61,7 +60,7 @@ def _past(session: CallSession, back: Return) -> Past:
         items=tuple(_fact(row) for row in session.items.order_by("position").values(*_ITEM_FIELDS)),
         function_calls=tuple((_call(row), json.dumps(row.output or UNKNOWN_OUTPUT)) for row in rows),
         seq=session.events.aggregate(last=Max("seq"))["last"] or 0,
-        usage=_usage(session),
+        usage=usage_of(session),
         alarm=_alarm(session),
         patient_id=patient,
         outcomes=frozenset(_outcomes(rows, tools)),
@@ -77,13 +76,6 @@ def _fact(values: dict[str, Any]) -> ItemSaved:
 
 def _call(row: ToolCall) -> FunctionCall:
     return FunctionCall(row.call_id, row.name, row.arguments, None, row.position)
-
-
-def _usage(session: CallSession) -> dict[str, int]:
-    usage: dict[str, int] = {}
-    for fields in session.events.filter(type="response.done").values_list("fields", flat=True):
-        usage = add_usage(usage, fields.get("usage"))
-    return usage
 
 
 def _alarm(session: CallSession) -> str:

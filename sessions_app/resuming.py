@@ -51,7 +51,7 @@ def spend(token: str, *, origin: str, owner: str) -> Return | None:
     None when it is unknown, spent, or of another origin. One UPDATE on the row's own columns decides, however many try
     at once. Raises CallOver and CarriedElsewhere.
     """
-    call_id = _call_of(token)
+    call_id = call_of(token)
     if call_id is None:
         return None
     given, successor = digest(token), new_token(call_id)
@@ -89,13 +89,14 @@ def hold(token: str) -> None:
 
 def _told(token: str) -> models.QuerySet[CallSession]:
     """Return the call whose caller was last told this token."""
-    call_id = _call_of(token)
+    call_id = call_of(token)
     if call_id is None:
         return CallSession.objects.none()
     return CallSession.objects.filter(pk=call_id, resume_digest=digest(token))
 
 
-def _call_of(token: str) -> UUID | None:
+def call_of(token: str) -> UUID | None:
+    """Return the call that a token names, whether it is good or not; None when it names none."""
     name, _, secret = token.partition(".")
     try:
         return UUID(hex=name) if len(name) == 32 and secret else None

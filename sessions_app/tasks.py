@@ -6,9 +6,12 @@ The task's table keeps arguments and tracebacks as they are, so arguments are id
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,16 +19,21 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django_tasks import task
 
 from sessions_app.models import CallSession, Recording
-from sessions_app.recording import RECORDINGS_DIRECTORY, SPOOL_DIRECTORY, spool_path
+from sessions_app.recording import RECORDINGS_DIRECTORY, SPOOL_DIRECTORY, call_of_spool, spool_path
 
 if TYPE_CHECKING:
     from sessions_app.encoding import Encoded
 
 logger = logging.getLogger(__name__)
+
+LEFT_AFTER = timedelta(seconds=60)  # whoever ends a call sees to its sound at once
+MAX_SPOOLS = 1000  # of which one look takes note
+MAX_LEFT = 20  # whose sound is seen to in one look
 
 
 def enqueue_recording(session: CallSession) -> Recording | None:
@@ -45,6 +53,18 @@ def enqueue_recording(session: CallSession) -> Recording | None:
         if recording.status == Recording.Status.WAITING:
             encode_recording.enqueue(str(session.pk))
     return recording
+
+
+def enqueue_left() -> int:
+    """Have the sound encoded of calls that ended with nobody to see to it. Return how many files there were."""
+    directory = settings.DATA_DIR / SPOOL_DIRECTORY
+    names = islice((entry.name for entry in os.scandir(directory)), MAX_SPOOLS) if directory.is_dir() else ()
+    spools = {call_id for name in names if (call_id := call_of_spool(name)) is not None}
+    ended = CallSession.objects.filter(state=CallSession.State.ENDED, ended_at__lt=Now() - LEFT_AFTER)
+    left = list(ended.filter(pk__in=spools, recording=None)[:MAX_LEFT])
+    for session in left:
+        enqueue_recording(session)
+    return len(left)
 
 
 @task

@@ -79,6 +79,8 @@ def _fields(event: events.ServerEvent) -> dict[str, Any]:
         if response.status_details is not None:
             failure = response.status_details.error
             fields |= {"reason": response.status_details.reason, "code": failure.code if failure else None}
+    if isinstance(event, events.TranscriptionCompleted):
+        fields["usage"] = event.usage
     error = getattr(event, "error", None)
     if isinstance(error, events.ErrorBody):
         fields |= {"code": error.code, "error_type": error.type}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -19,14 +19,13 @@ from django.utils.translation import gettext_lazy as _
 from agents_app.data_classes import DataClass
 from agents_app.models import AgentVersion, ApiToken, Clinic
 from agents_app.practice.models import Patient
-from sessions_app.models.places import LEASE_SECONDS
 
 # No vowels, so no words; no 0, 1, 5, so nothing that is misheard for a letter.
 _REFERENCE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ2346789"
 REFERENCE_LENGTH = 6  # 27^6: 387 million
 
-
 OWNER_LOST = "owner_lost"  # the error code of a call that was ended since its process had died
+LEASE_SECONDS = 30
 
 
 def lease() -> models.Expression:
@@ -61,13 +60,24 @@ class CallSessionQuerySet(models.QuerySet["CallSession"]):
         """Return which of these calls a process other than `owner` has taken over."""
         return list(self.filter(pk__in=call_ids).exclude(owner=owner).values_list("pk", flat=True))
 
-    def renew(self, call_ids: Iterable[UUID], *, owner: str) -> int:
-        """Say that `owner` still carries these calls. One that was taken for dead meanwhile is alive again."""
+    def renew(self, call_ids: Collection[UUID], *, owner: str) -> int:
+        """Say that `owner` still carries these calls; return of how many that was said.
+
+        One that was taken for dead meanwhile is alive again.
+        """
         mine = self.filter(pk__in=call_ids, owner=owner)
-        mine.filter(state=CallSession.State.ENDED, error_code=OWNER_LOST).update(
-            state=CallSession.State.LIVE, ended_at=None, duration_ms=None, end_reason="", error_code="", outcome=""
-        )
-        return mine.exclude(state=CallSession.State.ENDED).update(lease_until=lease())
+        renewed = mine.exclude(state=CallSession.State.ENDED).update(lease_until=lease())
+        if renewed < len(call_ids):
+            renewed += mine.filter(state=CallSession.State.ENDED, error_code=OWNER_LOST).update(
+                state=CallSession.State.LIVE,
+                ended_at=None,
+                duration_ms=None,
+                end_reason="",
+                error_code="",
+                outcome="",
+                lease_until=lease(),
+            )
+        return renewed
 
 
 class CallSession(models.Model):

@@ -7,7 +7,6 @@ all of the bounds hold at once, on each database, with nothing kept anywhere els
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +16,7 @@ from django.db.models.functions import Now
 from agents_app.data_classes import DataClass
 from agents_app.models import Agent, Clinic
 from sessions_app.addresses import AddressDigests
-
-LEASE_SECONDS = 30
+from sessions_app.models.calls import CallSession, lease
 
 NO_ADDRESS = AddressDigests()
 
@@ -54,12 +52,24 @@ class PlaceQuerySet(models.QuerySet["Place"]):
                 agent=agent,
                 address_digest=caller.address,
                 network_digest=caller.network,
-                lease_until=_lease(),
+                lease_until=lease(),
             )
         return True
 
     def renew(self, call_ids: Iterable[UUID]) -> int:
-        return self.filter(call_id__in=call_ids).update(lease_until=_lease())
+        return self.filter(call_id__in=call_ids).update(lease_until=lease())
+
+    def restore(self, call_ids: Iterable[UUID]) -> list[UUID]:
+        """Give calls that go on their places again, also beyond the bounds: they are there. Return which had none.
+
+        A place whose lease ran out goes to the next who asks. The address of a call is known nowhere else, so it
+        counts for its clinic and its receptionist alone.
+        """
+        calls = CallSession.objects.filter(pk__in=call_ids).exclude(state=CallSession.State.ENDED)
+        without = calls.exclude(pk__in=self.values("call_id")).values_list("pk", "clinic_id", "version__agent_id")
+        rows = [self.model(call_id=pk, clinic_id=c, agent_id=a, lease_until=lease()) for pk, c, a in without]
+        self.bulk_create(rows, ignore_conflicts=True)
+        return [row.call_id for row in rows]
 
     def release(self, call_id: UUID) -> int:
         return self.filter(call_id=call_id).delete()[0]
@@ -67,10 +77,6 @@ class PlaceQuerySet(models.QuerySet["Place"]):
 
 def _count(rows: list[tuple[Any, ...]], column: int, value: object) -> int:
     return sum(row[column] == value for row in rows)
-
-
-def _lease() -> models.Expression:
-    return Now() + timedelta(seconds=LEASE_SECONDS)
 
 
 class Place(models.Model):

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
 from django.db import InternalError, connections
+from django.db.models.functions import Now
 
-from agents_app.models import Agent, Clinic, Guardrail
+from agents_app.models import Agent, Clinic, Guardrail, digest
 from agents_app.practice.models import Appointment, Patient, Task
 from agents_app.publishing import publish
 from agents_app.tools import registered_tools
+from sessions_app import resuming
+from sessions_app.effects import CallEnded, Fact
 from sessions_app.models import CallPatient, CallSession, Event, Item, Place, ToolCall
 from sessions_app.registry import close_registry, registry
+from sessions_app.routing import call_patterns
 from sessions_app.standin.server import Standin, running_standin
 from tests.callers import Closed, calling, key_for
 from tests.make import make_agent
+from tests.make_calls import make_call
 from tests.make_practice import make_patient, make_practice
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -254,3 +264,50 @@ async def test_call_ends_though_the_database_does_not_take_its_place_back(
     assert (call.state, call.end_reason, registry().live) == ("ended", "caller", 0)
     assert await sync_to_async(Place.objects.count)() == 1
     assert [record.message for record in caplog.records] == ["A place could not be given back"]
+
+
+async def test_fault_in_the_end_of_a_call_leaves_no_half_of_it(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    key = await sync_to_async(key_for)(agent)
+    put = registry().recorder.put
+
+    def refuses_the_end(call_id: UUID, fact: Fact) -> bool:
+        if isinstance(fact, CallEnded):
+            raise RuntimeError
+        return put(call_id, fact)
+
+    monkeypatch.setattr(registry().recorder, "put", refuses_the_end)
+    async with calling(agent, key) as caller:
+        await caller.reply()
+        await caller.text("Goodbye, that is all")
+        with contextlib.suppress(Closed):
+            await caller.until("no such event")
+    while registry().live:
+        await asyncio.wait(registry().tasks)
+
+    call = await CallSession.objects.aget()
+    assert (call.state, await Place.objects.acount()) == ("live", 0)  # its lease ends, and whoever looks ends the call
+    assert "A call failed" in [record.message for record in caplog.records]
+
+
+async def test_call_of_another_process_is_not_taken_over_while_this_one_takes_none(agent: Agent):
+    def elsewhere() -> CallSession:
+        return make_call(agent.clinic, agent=agent, state="live", owner="elsewhere:1")
+
+    call = await sync_to_async(elsewhere)()
+    token = resuming.new_token(call.pk)
+    gone = {"resume_digest": digest(token), "lease_until": Now() - timedelta(seconds=1)}
+    await CallSession.objects.filter(pk=call.pk).aupdate(**gone)
+    await registry().drain(0.0)
+    protocols = ["realtime", "frontdesk", f"frontdesk-resume.{token}"]
+    socket = WebsocketCommunicator(URLRouter(call_patterns), "/v1/realtime?model=x", subprotocols=protocols)
+
+    connected, _chosen = await socket.connect()
+    error = json.loads(await socket.receive_from())["error"]
+    closed = await socket.receive_output()
+
+    await call.arefresh_from_db()
+    assert (connected, error["code"], closed["code"] % 3000) == (True, "restarting", 1013)
+    assert error["retry_after_ms"] > 0
+    assert (call.owner, call.resume_digest) == ("elsewhere:1", digest(token))  # as good as before

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agents_app.models import Agent
 from sessions_app.addresses import AddressDigests
 from sessions_app.models import Place
-from sessions_app.models.places import LEASE_SECONDS
+from sessions_app.models.calls import LEASE_SECONDS
 from tests.make import make_agent, make_clinic
+from tests.make_calls import make_call
 from tests.sessions_app.test_client_secrets import at_once
 
 
@@ -124,6 +125,23 @@ def test_lease_runs_30_seconds_and_is_renewed_for_the_calls_named():
 
     soon = Place.objects.filter(lease_until__lt=Now() + timedelta(seconds=2)).values_list("call_id", flat=True)
     assert (LEASE_SECONDS, renewed, list(soon)) == (30, 1, [other])
+
+
+@pytest.mark.django_db
+def test_call_that_goes_on_has_its_place_again_also_beyond_the_bounds():
+    agent = an_agent(max_concurrent_calls=1)
+    call, over = make_call(agent.clinic, agent=agent, state="live"), make_call(agent.clinic, agent=agent)
+    Place.objects.take(agent, call.pk)
+    let_leases_run_out()
+    Place.objects.take(agent, uuid4())  # an outage was longer than the lease, and somebody was faster
+
+    renewed = Place.objects.renew([call.pk, over.pk])
+    Place.objects.restore([call.pk, over.pk])
+    Place.objects.restore([call.pk, over.pk])
+
+    assert (renewed, Place.objects.filter(call_id=call.pk, clinic=agent.clinic, agent=agent).count()) == (0, 1)
+    assert Place.objects.count() == 2
+    assert Place.objects.any_free(agent) is False
 
 
 @pytest.mark.django_db

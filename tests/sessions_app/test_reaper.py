@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,21 @@ from django.utils import timezone
 
 from agents_app.models import AgentVersion
 from agents_app.practice.models import Task
+from agents_app.session_config import TRANSCRIPTION_MODEL
+from sessions_app.cost import TOKEN_KINDS
 from sessions_app.effects import StateChanged
 from sessions_app.fact_rows import store
 from sessions_app.journal_format import Entry
-from sessions_app.models import CallSession, LedgerEntry, Place, Recording, ToolCall
-from sessions_app.models.calls import OWNER_LOST
-from sessions_app.models.places import LEASE_SECONDS
-from sessions_app.reaper import PROOF_S, Reaper, end_abandoned
+from sessions_app.models import CallSession, LedgerEntry, Place, Price, Recording, ToolCall
+from sessions_app.models.calls import LEASE_SECONDS, OWNER_LOST
+from sessions_app.reaper import PROOF_S, Reaper, end_abandoned, mark_left_tools
 from sessions_app.recording import SPOOL_DIRECTORY, Spool
 from tests.servers import live_agent
 from tests.sessions_app.make_facts import ended, said, seen
 
 pytestmark = pytest.mark.django_db
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+NO_RATES = dict.fromkeys(TOKEN_KINDS, 0)
 GONE, ALIVE = timedelta(seconds=-1), timedelta(seconds=LEASE_SECONDS)
 
 
@@ -79,6 +83,48 @@ def test_call_of_a_dead_process_is_ended_with_what_is_known_of_it():
     assert (call.duration_ms, call.ended_at) == (20, call.started_at + timedelta(milliseconds=20))
     assert (call.usage["responses"], call.usage["text_out"], call.lease_until) == (2, 40, None)
     assert not Place.objects.filter(call_id=call.pk).exists()
+
+
+def test_what_was_transcribed_counts_too():
+    call = a_call()
+    heard = replace(seen(1, usage={"type": "duration", "seconds": 90}), type=TRANSCRIBED)
+    store([Entry(call.pk, heard, 1)])
+
+    look_twice()
+
+    call.refresh_from_db()
+    assert call.usage == {"transcription_ms": 90_000}
+
+
+def test_call_that_cannot_be_ended_holds_no_other_back(caplog: pytest.LogCaptureFixture):
+    stuck, other = a_call(lease=timedelta(seconds=-2)), a_call()
+    # Counted below zero, its cost is refused by the row.
+    usage = {"type": "duration", "seconds": 60}
+    Price.objects.filter(model=TRANSCRIPTION_MODEL).delete()
+    Price.objects.create(model=TRANSCRIPTION_MODEL, valid_from="2026-01-01", **{**NO_RATES, "audio_minute": -1})
+    Price.objects.get_or_create(model="gpt-realtime-2.1", defaults={"valid_from": "2026-01-01", **NO_RATES})
+    store([Entry(stuck.pk, replace(seen(1, usage=usage), type=TRANSCRIBED), 1)])
+
+    reaped = look_twice()
+
+    states = dict(CallSession.objects.values_list("pk", "state"))
+    assert (reaped, states[stuck.pk], states[other.pk]) == (1, "live", "ended")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["A call could not be ended"]
+
+
+def test_tools_that_still_run_in_calls_that_ended_are_unknown_and_a_write_is_for_the_staff():
+    ended_at = timezone.now() - timedelta(minutes=2)
+    over, just_over, going_on = a_call(state="ended", ended_at=ended_at), a_call(), a_call(lease=ALIVE)
+    CallSession.objects.filter(pk=just_over.pk).update(state="ended", ended_at=timezone.now())
+    left = tool(over, "running", writes=True, confirmed_by="button")
+    others = [tool(just_over, "running", writes=True), tool(going_on, "running", writes=True)]
+
+    swept = [mark_left_tools(), mark_left_tools()]
+
+    left.refresh_from_db()
+    assert (swept, left.status, left.error_code) == ([1, 0], "unknown", OWNER_LOST)
+    assert {ToolCall.objects.get(pk=one.pk).status for one in others} == {"running"}
+    assert [(task.kind, task.call_id) for task in Task.objects.all()] == [("check", over.pk)]
 
 
 def test_call_of_which_nothing_was_stored_lasted_to_its_last_renewal():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django_tasks_db.models import DBTaskResult
 from agents_app.models import AgentVersion
 from sessions_app.models import CallSession, Recording
 from sessions_app.recording import Spool
-from sessions_app.tasks import encode_recording, enqueue_recording
+from sessions_app.tasks import encode_recording, enqueue_left, enqueue_recording
 from tests.make import make_agent
 
 pytestmark = pytest.mark.django_db
@@ -183,3 +184,18 @@ def test_spool_that_is_gone_is_a_failure_and_no_crash(data_dir: Path) -> None:
     encode_recording.call(str(call.pk))
 
     assert Recording.objects.get().error_code == "FileNotFoundError"
+
+
+def test_sound_of_a_call_that_ended_with_nobody_to_see_to_it_is_found(data_dir: Path) -> None:
+    ended_at = timezone.now() - timedelta(minutes=2)
+    left, over, not_kept, going_on = make_call(), make_call(), make_call(kept=False), make_call()
+    CallSession.objects.filter(pk__in=[left.pk, not_kept.pk]).update(state="ended", ended_at=ended_at)
+    CallSession.objects.filter(pk=over.pk).update(state="ended", ended_at=timezone.now())  # its process is at it
+    spools = {call.pk: speak(call, data_dir) for call in (left, over, not_kept, going_on)}
+    (data_dir / "spool" / "notes.txt").touch()
+
+    found = [enqueue_left(), enqueue_left()]
+
+    assert found == [2, 0]
+    assert [row.session_id for row in Recording.objects.all()] == [left.pk]
+    assert [call_id for call_id, spool in spools.items() if not spool.exists()] == [not_kept.pk]

@@ -287,6 +287,28 @@ async def test_call_whose_process_was_killed_goes_on_in_another(
     assert (call.end_reason, call.epoch, left) == ("caller", 2, 0)
 
 
+async def test_windows_that_come_back_at_once_to_the_call_of_a_dead_process_find_one_call(
+    servers: Callable[[str], Server], agent: Agent, tmp_path: Path
+):
+    other = servers("uvicorn")
+    with running_server("uvicorn", tmp_path) as dying:
+        async with dying.upstream(speech=False):
+            page = await in_call(dying, agent)
+            dying.process.kill()
+            while await page.next() is not None:
+                pass
+        mine = CallSession.objects.filter(version__agent=agent)
+        await in_thread(lambda: mine.update(lease_until=Now() - timedelta(seconds=1)))
+        async with other.upstream(speech=False) as standin:
+            tabs = [page_of(other, agent) for _ in range(RACERS)]
+            await asyncio.gather(*(_comes_back(tab, page.token) for tab in tabs))
+            [winner] = [tab for tab in tabs if await _has_it(tab)]
+            await winner.close()
+            call = await ended_call(agent)
+
+    assert (call.end_reason, len(standin.sessions)) == ("caller", 1)
+
+
 async def test_process_that_only_hung_lets_the_call_go_without_an_end(uvicorn: Server, agent: Agent):
     async with uvicorn.upstream(speech=False):
         page = await in_call(uvicorn, agent)
