@@ -125,4 +125,8 @@ def test_neither_caddyfile_keeps_the_headers_that_hold_a_calls_key():
 def test_images_are_given_no_settings_and_no_tests():
     left_out = (ROOT / ".dockerignore").read_text().split()
 
-    assert {".env", ".git", "var", "tests"} <= set(left_out)
+    assert {"**/*.env", ".git", "var", "tests"} <= set(left_out)  # `frontdesk.env` stands beside compose.yaml
+
+
+def test_settings_are_not_committed():
+    assert "*.env" in (ROOT / ".gitignore").read_text().split()

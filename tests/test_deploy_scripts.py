@@ -1,0 +1,101 @@
+"""The scripts of `deploy/`, run on directories of their own, with the commands that change a machine replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+# Writes down what it is asked, refuses what it is told to, and remembers which units run.
+COMMAND = r"""#!/bin/bash
+asked="${0##*/} $*"
+echo "$asked" >>"$MACHINE/asked"
+! grep -qEf "$MACHINE/refused" <<<"$asked" || exit 1
+case $asked in
+"id -u") echo 0 ;;
+"install "*) asked=${asked#install } && exec /usr/bin/install ${asked//-[og] frontdesk/} ;;
+"systemctl is-active "*) [ -e "$MACHINE/active/${!#}" ] ;;
+"systemctl start "*) cd "$MACHINE/active" && touch "${@:2}" ;;
+"systemctl stop "*) cd "$MACHINE/active" && rm -f ${*:2} ;;
+esac
+"""
+COMMANDS = ("caddy", "id", "install", "python3", "setpriv", "systemctl")
+
+
+class Machine:
+    """One on which Frontdesk is installed. The scripts' /opt, /etc, /var and /run are directories of `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkout = root / "checkout"
+        shutil.copytree(settings.BASE_DIR / "deploy", self.checkout / "deploy")
+        for script in (self.checkout / "deploy/frontdesk", self.checkout / "deploy/install.sh"):
+            script.write_text(re.sub(r"(?<=[\s=\">])/(?=(opt|etc|var|run)/)", f"{root}/", script.read_text()))
+        for name in ("active", "bin", "etc/caddy", "opt/frontdesk/current", "run/systemd/system", "var/lib/frontdesk"):
+            (root / name).mkdir(parents=True)
+        for name in ("asked", "refused", "etc/frontdesk.env"):
+            (root / name).touch()
+        for name in COMMANDS:
+            (root / "bin" / name).write_text(COMMAND)
+            (root / "bin" / name).chmod(0o755)
+
+    def run(self, *command: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=directory or self.root,
+            env={**os.environ, "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}", "MACHINE": str(self.root)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def frontdesk(self, *arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return self.run(str(self.checkout / "deploy/frontdesk"), *arguments, directory=directory)
+
+    def within(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run lines of shell beside the functions of `deploy/frontdesk`."""
+        return self.run("bash", "-c", f". {self.checkout}/deploy/frontdesk; {code}")
+
+    def refuse(self, *patterns: str) -> None:
+        (self.root / "refused").write_text("".join(f"{pattern}\n" for pattern in patterns))
+
+    def start(self, *units: str) -> None:
+        for unit in units:
+            (self.root / "active" / unit).touch()
+
+    @property
+    def active(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "active").iterdir())
+
+    @property
+    def asked(self) -> list[str]:
+        return (self.root / "asked").read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+# Building a release.
+
+
+def test_release_holds_the_code_and_none_of_the_settings_beside_it(machine: Machine):
+    for name in ("manage.py", ".env", ".env.example", "frontdesk.env", "deploy/office.env", "tests/test_a.py"):
+        path = machine.checkout / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    machine.refuse("^python3 -m venv")  # by then the code is copied
+
+    machine.frontdesk("upgrade")
+
+    (release,) = (machine.root / "opt/frontdesk/releases").iterdir()
+    names = sorted(str(path.relative_to(release)) for path in release.rglob("*") if path.is_file())
+    ours = [name for name in names if not name.startswith("deploy/") or name.endswith(".env")]
+    assert ours == [".env.example", "manage.py"]
