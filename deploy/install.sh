@@ -93,16 +93,20 @@ PYTHON
 	mv "$SETTINGS.new" "$SETTINGS"
 }
 
+# It takes its place when it is right, and is loaded there and then: a run that stops later on leaves nothing half done.
 make_caddyfile() {
-	if [ -e /etc/caddy/Caddyfile ] && ! grep -q 'Written by deploy/install.sh' /etc/caddy/Caddyfile; then
-		cp -n /etc/caddy/Caddyfile /etc/caddy/Caddyfile.before-frontdesk
-	elif [ -e /etc/caddy/Caddyfile ]; then
-		return 0
+	local file=/etc/caddy/Caddyfile
+	! grep -qs 'Written by deploy/install.sh' "$file" || return 0
+	sed -e "s|@NAME@|$NAME|; s|@TLS@|$TLS|" "$RELEASE/deploy/Caddyfile" >"$file.new"
+	caddy fmt --overwrite "$file.new"
+	caddy validate --adapter caddyfile --config "$file.new" >/dev/null 2>&1 ||
+		stop "the Caddyfile is wrong: caddy validate --adapter caddyfile --config $file.new"
+	if [ -e "$file" ] && [ ! -e "$file.before-frontdesk" ]; then
+		cp "$file" "$file.before-frontdesk"
 	fi
-	sed -e "s|@NAME@|$NAME|; s|@TLS@|$TLS|" "$RELEASE/deploy/Caddyfile" >/etc/caddy/Caddyfile
-	caddy fmt --overwrite /etc/caddy/Caddyfile
-	caddy validate --adapter caddyfile --config /etc/caddy/Caddyfile >/dev/null 2>&1 ||
-		stop "the Caddyfile is wrong: caddy validate --config /etc/caddy/Caddyfile"
+	chmod 644 "$file.new"
+	mv "$file.new" "$file"
+	! has_systemd || systemctl restart caddy
 }
 
 make_administrator() {
@@ -131,12 +135,7 @@ start_all() {
 		wait_ready "${PORTS[0]}"
 	fi
 	systemctl enable --quiet --now frontdesk-backup.timer
-	systemctl enable --quiet caddy
-	# Only when it has changed: Caddy cuts sockets when it reads its file again.
-	if systemctl is-active --quiet caddy && [ -z "${caddyfile_changed:-}" ]; then
-		return 0
-	fi
-	systemctl restart caddy
+	systemctl enable --quiet --now caddy
 }
 
 # The authority of `--tls internal` is this machine's own: it trusts itself, and browsers need its root.crt.
@@ -161,9 +160,7 @@ build
 install_units
 migrate
 change_over
-before=$(sha256sum /etc/caddy/Caddyfile 2>/dev/null || true)
 make_caddyfile
-[ "$before" = "$(sha256sum /etc/caddy/Caddyfile)" ] || caddyfile_changed=yes
 make_administrator
 start_all
 trust_internal

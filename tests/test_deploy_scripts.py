@@ -99,3 +99,41 @@ def test_release_holds_the_code_and_none_of_the_settings_beside_it(machine: Mach
     names = sorted(str(path.relative_to(release)) for path in release.rglob("*") if path.is_file())
     ours = [name for name in names if not name.startswith("deploy/") or name.endswith(".env")]
     assert ours == [".env.example", "manage.py"]
+
+
+# Caddy.
+
+
+def make_caddyfile(machine: Machine) -> int:
+    installer = (machine.checkout / "deploy/install.sh").read_text()
+    function = re.search(r"^make_caddyfile\(\) \{\n.*?\n\}\n", installer, flags=re.DOTALL | re.MULTILINE)
+    assert function
+    values = f"NAME=voice.example.com TLS='' RELEASE={machine.checkout}"
+    return machine.within(f"{values}\n{function[0]}\nmake_caddyfile").returncode
+
+
+def test_wrong_caddyfile_is_put_nowhere_and_the_next_run_makes_it_again(machine: Machine):
+    caddyfile = machine.root / "etc/caddy/Caddyfile"
+    caddyfile.write_text("# Debian's\n")
+    machine.refuse("^caddy validate")
+
+    first, left = make_caddyfile(machine), caddyfile.read_text()
+    machine.refuse()
+    second = make_caddyfile(machine)
+
+    assert (first, left) == (1, "# Debian's\n")
+    assert second == 0
+    assert "voice.example.com {" in caddyfile.read_text()
+    assert (machine.root / "etc/caddy/Caddyfile.before-frontdesk").read_text() == "# Debian's\n"
+    assert machine.asked[-1] == "systemctl restart caddy"
+
+
+def test_caddyfile_is_loaded_when_it_is_written_and_left_alone_from_then_on(machine: Machine):
+    caddyfile = machine.root / "etc/caddy/Caddyfile"
+
+    make_caddyfile(machine)
+    caddyfile.write_text(caddyfile.read_text() + "# and a change of one's own\n")
+    make_caddyfile(machine)
+
+    assert machine.asked.count("systemctl restart caddy") == 1
+    assert caddyfile.read_text().endswith("# and a change of one's own\n")
