@@ -101,6 +101,28 @@ def test_release_holds_the_code_and_none_of_the_settings_beside_it(machine: Mach
     assert ours == [".env.example", "manage.py"]
 
 
+# Changing over.
+
+
+def test_process_that_becomes_ready_takes_the_place_of_the_old_one(machine: Machine):
+    machine.start("frontdesk-serve@8001")
+
+    machine.within("replace_processes")
+
+    assert machine.active == ["frontdesk-serve@8002"]
+
+
+@pytest.mark.parametrize("refused", ["^python3 - 8002", "^systemctl start frontdesk-serve@8002"])
+def test_process_that_does_not_become_ready_is_stopped_and_the_old_one_goes_on(machine: Machine, refused: str):
+    machine.start("frontdesk-serve@8001")
+    machine.refuse(refused)
+
+    ended = machine.within("READY_S=0; replace_processes")
+
+    assert (ended.returncode, machine.active) == (1, ["frontdesk-serve@8001"])
+    assert "systemctl stop frontdesk-serve@8002" in machine.asked
+
+
 # Caddy.
 
 
