@@ -123,6 +123,21 @@ def test_process_that_does_not_become_ready_is_stopped_and_the_old_one_goes_on(m
     assert "systemctl stop frontdesk-serve@8002" in machine.asked
 
 
+# Backup and restore.
+
+
+def test_backup_goes_into_the_directory_that_is_named_from_where_one_stands(machine: Machine):
+    office = machine.root / "office"
+    office.mkdir()
+
+    machine.frontdesk("backup", "./mine", directory=office)
+    machine.frontdesk("backup")
+
+    (mine, default) = (line for line in machine.asked if line.startswith("setpriv"))
+    assert mine.endswith(f"manage.py backup {office}/mine")
+    assert default.endswith(f"manage.py backup {machine.root}/var/backups/frontdesk")
+
+
 # Caddy.
 
 
