@@ -19,7 +19,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from config.backup import archive
-from config.backup.archive import MANIFEST, unpack
+from config.backup.archive import MANIFEST, files_of, unpack
 from config.backup.databases import Trouble, _without_values
 from config.backup.doing import keep_newest
 from tests.servers import database_url
@@ -221,6 +221,14 @@ def test_archive_that_lacks_a_file_or_holds_a_link_is_refused(tmp_path: Path):
         (tmp_path / path.stem).mkdir()
         with pytest.raises(Trouble):
             unpack(path, tmp_path / path.stem)
+
+
+def test_what_is_made_anew_or_belongs_to_a_restore_is_left_out(tmp_path: Path):
+    for name in ("recordings/a.m4a", "static/talk.js", "log/web.log", ".incoming/backup.tar", ".restore-a/database"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+
+    assert list(files_of(tmp_path, database="elsewhere")) == [tmp_path / "recordings/a.m4a"]
 
 
 def test_only_the_newest_backups_are_kept(tmp_path: Path):

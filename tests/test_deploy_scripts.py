@@ -138,6 +138,29 @@ def test_backup_goes_into_the_directory_that_is_named_from_where_one_stands(mach
     assert default.endswith(f"manage.py backup {machine.root}/var/backups/frontdesk")
 
 
+@pytest.mark.parametrize(
+    ("refused", "units"),
+    [
+        ([], ["frontdesk-serve@8001", "frontdesk-worker"]),
+        (["manage.py restore --check"], ["frontdesk-serve@8001"]),
+        (["^systemctl stop"], ["frontdesk-serve@8001"]),
+        (["manage.py restore /"], ["frontdesk-serve@8001", "frontdesk-worker"]),
+    ],
+)
+def test_restore_leaves_no_copy_of_the_backup_however_it_ends(machine: Machine, refused: list[str], units: list[str]):
+    file = machine.root / "backup.tar"
+    file.write_bytes(b"rows")
+    machine.start("frontdesk-serve@8001")
+    machine.refuse(*refused)
+
+    ended = machine.frontdesk("restore", str(file))
+
+    assert (ended.returncode, machine.active) == (1 if refused else 0, units)
+    assert any("manage.py restore --check" in line for line in machine.asked)
+    assert list((machine.root / "var/lib/frontdesk").iterdir()) == []
+    assert file.read_bytes() == b"rows"
+
+
 # Caddy.
 
 

@@ -21,7 +21,7 @@ MANIFEST, DATABASE, FILES = "manifest.json", "database", "files"
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 # Made anew, or another process's own.
-LEFT_OUT = {"static", "log", "serve.lock"}
+LEFT_OUT = {"static", "log", "serve.lock", ".incoming"}
 
 Manifest = dict[str, Any]
 
