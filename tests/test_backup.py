@@ -19,7 +19,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from config.backup import archive
-from config.backup.archive import MANIFEST, files_of, unpack
+from config.backup.archive import MANIFEST, files_of, settled, unpack
 from config.backup.databases import Trouble, _without_values
 from config.backup.doing import keep_newest
 from tests.servers import database_url
@@ -123,7 +123,7 @@ def test_every_row_and_file_comes_back_into_an_empty_installation(
     installation: Callable[[str], tuple[Path, Manage]], tmp_path: Path
 ):
     (directory, manage), backups = installation("first"), tmp_path / "backups"
-    for name in ("recordings/a.m4a", "spool/b.pcm", "static/talk.js"):
+    for name in ("recordings/a.m4a", "spool/b.pcm", "journal/c.journal", "static/talk.js"):
         (directory / name).parent.mkdir()
         (directory / name).write_bytes(SOUND)
 
@@ -142,11 +142,20 @@ def test_every_row_and_file_comes_back_into_an_empty_installation(
     assert after == before
     assert (after["key"], after["calls"], after["triggers"], after["same version"]) == ("sk-elm", 30, [], True)
     assert sum(table["rows"] for table in after["tables"].values()) > 100
-    sounds = {name: (target / name).read_bytes() for name in ("recordings/a.m4a", "spool/b.pcm")}
+    sounds = {name: (target / name).read_bytes() for name in ("recordings/a.m4a", "spool/b.pcm", "journal/c.journal")}
     assert sounds == dict.fromkeys(sounds, SOUND)
     assert not (target / "static").exists()  # it is collected anew
     assert file.stat().st_mode & 0o077 == 0
     assert KEY.encode() not in file.read_bytes()
+
+
+# What goes on meanwhile.
+
+
+def test_journal_that_is_emptied_while_it_is_read_is_read_again():
+    reads = iter([b"old, old, new", b"new, new", b"new, new, new"])
+
+    assert settled(lambda: next(reads)) == b"new, new"
 
 
 # The archive.
@@ -154,12 +163,9 @@ def test_every_row_and_file_comes_back_into_an_empty_installation(
 
 def an_archive(path: Path, **changed: Any) -> Path:
     """Write a whole archive of one small database and one file."""
-    database, sound = path.parent / "some.database", path.parent / "some.sound"
-    database.write_bytes(b"rows" * 1000)
-    sound.write_bytes(SOUND)
     writer = archive.Writer(path)
-    writer.add("database", database)
-    writer.add(changed.pop("name", "files/recordings/a.m4a"), sound)
+    writer.add("database", io.BytesIO(b"rows" * 1000))
+    writer.add(changed.pop("name", "files/recordings/a.m4a"), io.BytesIO(SOUND))
     writer.files |= changed.pop("files", {})
     writer.finish({"tables": {}, **changed})
     return path

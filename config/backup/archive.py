@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -33,19 +33,14 @@ class Writer:
         self.files: dict[str, list[Any]] = {}
         self._tar = tarfile.open(path, "w")  # noqa: SIM115 - closed by `finish`
 
-    def add(self, name: str, path: Path) -> None:
-        """Add a file as long as it is now; one that is gone meanwhile is none."""
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            info = tarfile.TarInfo(name)
-            info.size = os.fstat(file.fileno()).st_size
-            info.mode = 0o600
-            reader = _Hashing(file)
-            self._tar.addfile(info, reader)  # type: ignore[arg-type]  # it reads, and does nothing else
-            self.files[name] = [info.size, reader.digest.hexdigest()]
+    def add(self, name: str, file: IO[bytes]) -> None:
+        """Add what is open here, as long as it is now: it may grow meanwhile, and never become shorter."""
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = file.seek(0, os.SEEK_END), 0o600
+        file.seek(0)
+        reader = _Hashing(file)
+        self._tar.addfile(info, reader)  # type: ignore[arg-type]  # it reads, and does nothing else
+        self.files[name] = [info.size, reader.digest.hexdigest()]
 
     def finish(self, manifest: Manifest) -> None:
         text = json.dumps({**manifest, "format": FORMAT, "files": self.files}, indent=1).encode()
@@ -63,6 +58,14 @@ class _Hashing:
         data = self._file.read(size)
         self.digest.update(data)
         return data
+
+
+def settled(read: Callable[[], bytes]) -> bytes:
+    """Return what a file held at one moment that is emptied and filled anew at times: never a half of each."""
+    data = read()
+    while not (again := read()).startswith(data):
+        data = again
+    return data
 
 
 def files_of(directory: Path, *, database: str) -> Iterator[Path]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from django.db.migrations.loader import MigrationLoader
 from agents_app.models import Clinic, DataKey
 from agents_app.sealing import key_id
 from config.backup import databases, fingerprint
-from config.backup.archive import DATABASE, FILES, Manifest, Writer, files_of, unpack
+from config.backup.archive import DATABASE, FILES, Manifest, Writer, files_of, settled, unpack
 from config.backup.databases import Trouble
+from config.backup.fingerprint import Fingerprint
+from sessions_app.journal import JOURNAL_DIRECTORY
 from sessions_app.recording import RECORDINGS_DIRECTORY
 
 PREFIX, SUFFIX = "frontdesk-", ".tar"
@@ -38,11 +41,7 @@ def back_up(directory: Path) -> tuple[Path, Manifest]:
     with tempfile.TemporaryDirectory(dir=directory, prefix=".making-") as folder:
         partial, dump = Path(folder, "archive"), Path(folder, "database")
         writer = Writer(partial)
-        _add_files(writer, recordings=False)
-        tables = databases.dump(dump)
-        writer.add(DATABASE, dump)
-        dump.unlink()
-        _add_files(writer, recordings=True)
+        tables = _add_all(writer, dump)
         manifest: Manifest = {
             "made_at": made_at.isoformat(),
             "vendor": connection.vendor,
@@ -96,11 +95,34 @@ def _unpacked(path: Path) -> Iterator[tuple[Manifest, Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _add_files(writer: Writer, *, recordings: bool) -> None:
+def _add_all(writer: Writer, dump: Path) -> Fingerprint:
+    """Add files and database; return what the database held."""
+    for top, name, path in _files():
+        if top == JOURNAL_DIRECTORY:
+            with suppress(FileNotFoundError):
+                writer.add(name, io.BytesIO(settled(path.read_bytes)))
+        elif top != RECORDINGS_DIRECTORY:
+            _add(writer, name, path)
+    tables = databases.dump(dump)
+    _add(writer, DATABASE, dump)
+    dump.unlink()
+    for top, name, path in _files():
+        if top == RECORDINGS_DIRECTORY:
+            _add(writer, name, path)
+    return tables
+
+
+def _files() -> Iterator[tuple[str, str, Path]]:
+    """Yield of each file its directory in DATA_DIR, its name in the archive, and its path."""
     for path in files_of(settings.DATA_DIR, database=str(connection.settings_dict["NAME"])):
         name = path.relative_to(settings.DATA_DIR)
-        if (name.parts[0] == RECORDINGS_DIRECTORY) is recordings:
-            writer.add(f"{FILES}/{name.as_posix()}", path)
+        yield name.parts[0], f"{FILES}/{name.as_posix()}", path
+
+
+def _add(writer: Writer, name: str, path: Path) -> None:
+    """Add a file; one that is gone meanwhile is none."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        writer.add(name, file)
 
 
 def _refuse_unless_empty() -> None:
