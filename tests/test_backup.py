@@ -18,10 +18,11 @@ from cryptography.fernet import Fernet
 from django.conf import settings as django_settings
 from django.db import connection
 
-from config.backup import archive
+from config.backup import archive, databases
 from config.backup.archive import MANIFEST, files_of, settled, unpack
 from config.backup.databases import Trouble, _without_values
-from config.backup.doing import keep_newest
+from config.backup.doing import back_up, keep_newest
+from config.backup.fingerprint import Fingerprint
 from tests.servers import database_url
 
 KEY = Fernet.generate_key().decode()
@@ -150,6 +151,33 @@ def test_every_row_and_file_comes_back_into_an_empty_installation(
 
 
 # What goes on meanwhile.
+
+
+@pytest.mark.django_db
+def test_sound_of_a_call_that_goes_on_ends_and_is_encoded_meanwhile_is_whole(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings.DATA_DIR = tmp_path / "data"
+    spool, recording = settings.DATA_DIR / "spool/a.spool", settings.DATA_DIR / "recordings/a.m4a"
+    for path in (spool, recording):
+        path.parent.mkdir(parents=True)
+    spool.write_bytes(SOUND)
+
+    def dump(path: Path) -> Fingerprint:
+        with spool.open("ab") as file:
+            file.write(SOUND)
+        spool.rename(recording)
+        path.write_bytes(b"rows")
+        return {}
+
+    # The call has to go on while the database is read, and no later.
+    monkeypatch.setattr(databases, "dump", dump)
+    path, _ = back_up(tmp_path / "backups")
+
+    (tmp_path / "out").mkdir()
+    unpack(path, tmp_path / "out")
+    names = ("files/spool/a.spool", "files/recordings/a.m4a")
+    assert [(tmp_path / "out" / name).read_bytes() for name in names] == [SOUND * 2] * 2
 
 
 def test_journal_that_is_emptied_while_it_is_read_is_read_again():

@@ -7,10 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -24,7 +24,7 @@ from config.backup.archive import DATABASE, FILES, Manifest, Writer, files_of, s
 from config.backup.databases import Trouble
 from config.backup.fingerprint import Fingerprint
 from sessions_app.journal import JOURNAL_DIRECTORY
-from sessions_app.recording import RECORDINGS_DIRECTORY
+from sessions_app.recording import RECORDINGS_DIRECTORY, SPOOL_DIRECTORY
 
 PREFIX, SUFFIX = "frontdesk-", ".tar"
 
@@ -32,8 +32,8 @@ PREFIX, SUFFIX = "frontdesk-", ".tar"
 def back_up(directory: Path) -> tuple[Path, Manifest]:
     """Write one archive into `directory` and return its path and manifest. Calls may go on meanwhile.
 
-    First what waits to be stored, then the database, then the recordings: whatever moves on in between is in the
-    archive twice rather than nowhere. Storing a fact again is harmless.
+    First what waits to be stored, then the database, then the sound: whatever moves on in between is in the archive
+    twice rather than nowhere. Storing a fact again is harmless.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     made_at = datetime.now(UTC)
@@ -96,20 +96,37 @@ def _unpacked(path: Path) -> Iterator[tuple[Manifest, Path]]:
 
 
 def _add_all(writer: Writer, dump: Path) -> Fingerprint:
-    """Add files and database; return what the database held."""
+    """Add files and database; return what the database held.
+
+    Spools are opened before the database is read, and read after it: each then holds at least the sound that its rows
+    tell of, though it was encoded and removed meanwhile. Only a call first heard between the two has rows and no sound.
+    """
     for top, name, path in _files():
         if top == JOURNAL_DIRECTORY:
             with suppress(FileNotFoundError):
                 writer.add(name, io.BytesIO(settled(path.read_bytes)))
-        elif top != RECORDINGS_DIRECTORY:
+        elif top not in (SPOOL_DIRECTORY, RECORDINGS_DIRECTORY):
             _add(writer, name, path)
-    tables = databases.dump(dump)
-    _add(writer, DATABASE, dump)
-    dump.unlink()
+    with ExitStack() as held:
+        spools = _open_spools(held)
+        tables = databases.dump(dump)
+        _add(writer, DATABASE, dump)
+        dump.unlink()
+        for name, file in spools.items():
+            writer.add(name, file)
     for top, name, path in _files():
         if top == RECORDINGS_DIRECTORY:
             _add(writer, name, path)
     return tables
+
+
+def _open_spools(held: ExitStack) -> dict[str, IO[bytes]]:
+    spools: dict[str, IO[bytes]] = {}
+    for top, name, path in _files():
+        if top == SPOOL_DIRECTORY:
+            with suppress(FileNotFoundError):
+                spools[name] = held.enter_context(path.open("rb"))
+    return spools
 
 
 def _files() -> Iterator[tuple[str, str, Path]]:

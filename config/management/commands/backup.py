@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.backup.databases import Trouble
 from config.backup.doing import back_up, keep_newest
+from config.file_limit import raise_file_limit
 
 
 class Command(BaseCommand):
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--keep", type=int, default=0, help="remove all but the newest KEEP afterwards")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        raise_file_limit()  # spools that wait to be encoded are open together
         try:
             path, manifest = back_up(options["directory"].resolve())
         except (Trouble, OSError) as reason:

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import socket
 import stat
 import sys
@@ -25,6 +24,7 @@ from django.core.management.base import BaseCommand
 from django.utils.module_loading import import_string
 
 from config import process_lock, static_files
+from config.file_limit import raise_file_limit
 from config.serving import SERVERS, Serve
 from sessions_app.registry import close_registry, registry
 
@@ -34,7 +34,6 @@ BACKLOG = 512
 SOCKET_MODE = 0o660  # the proxy's user shares the group
 RECEIVE_BUFFER_BYTES = 32 * 1024  # of a connection, half a second of sound: what is there is read in one go
 SWITCH_S = 0.0005  # that a thread at work on the record may keep the loop waiting; Python would let it for 5 ms
-FILES = 65_536  # a call needs two; the limit that a login gives is often 1,024
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Command(BaseCommand):
         except OSError as error:
             _refuse(f"{_where(options)} cannot be used: {os.strerror(error.errno) if error.errno else error}.")
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        _raise_file_limit()
+        raise_file_limit()
         serve: Serve = import_string(SERVERS[options["server"]])
         sys.setswitchinterval(SWITCH_S)
         # All that is loaded by now stays: looking through it for garbage held every call for 60 ms at a time.
@@ -142,13 +141,6 @@ def _where(options: dict[str, Any]) -> str:
 def _address(listener: socket.socket) -> str:
     name = listener.getsockname()
     return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
-
-
-def _raise_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _refuse(reason: str) -> NoReturn:
