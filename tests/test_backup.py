@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from config.backup import archive, databases
 from config.backup.archive import MANIFEST, files_of, settled, unpack
 from config.backup.databases import Trouble, _without_values
 from config.backup.doing import back_up, keep_newest
-from config.backup.fingerprint import Fingerprint
+from config.backup.fingerprint import Fingerprint, of_database
 from tests.servers import database_url
 
 KEY = Fernet.generate_key().decode()
@@ -273,6 +274,18 @@ def test_only_the_newest_backups_are_kept(tmp_path: Path):
     keep_newest(tmp_path, 2)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [*names[3:], "notes.txt"]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite orders text by its bytes by itself")
+@pytest.mark.django_db
+def test_rows_are_hashed_in_the_same_order_whatever_the_language_of_the_database():
+    with connection.cursor() as cursor:
+        cursor.execute('CREATE TABLE word (word text COLLATE "und-x-icu" PRIMARY KEY)')
+        cursor.execute("INSERT INTO word VALUES ('a'), ('B')")
+
+    found = of_database()["word"]
+
+    assert found == {"rows": 2, "sha256": hashlib.sha256(b"('B',)('a',)").hexdigest()}
 
 
 def test_words_of_the_database_are_told_without_what_they_quote():

@@ -20,8 +20,7 @@ def of_database() -> Fingerprint:
         return of_sqlite_file(Path(connection.settings_dict["NAME"]))
     with transaction.atomic(), connection.cursor() as cursor:
         tables = sorted(connection.introspection.table_names(cursor))
-        queries = {table: _query(table, connection.introspection.get_primary_key_columns(cursor, table) or [])
-                   for table in tables}  # fmt: skip
+        queries = {table: _query(table, _keys_of_postgresql(cursor, table)) for table in tables}
         found = {}
         for table, query in queries.items():
             with connection.chunked_cursor() as rows:  # a million rows are not held in memory
@@ -35,7 +34,7 @@ def of_sqlite_file(path: Path) -> Fingerprint:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
         tables = sorted(row[0] for row in database.execute(names))
-        return {table: _of_rows(database.execute(_query(table, _keys(database, table)))) for table in tables}
+        return {table: _of_rows(database.execute(_query(table, _keys_of_sqlite(database, table)))) for table in tables}
 
 
 def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
@@ -43,15 +42,22 @@ def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
     return sorted(table for table in {*before, *after} if before.get(table) != after.get(table))
 
 
-def _keys(database: sqlite3.Connection, table: str) -> list[str]:
+def _keys_of_postgresql(cursor: Any, table: str) -> list[str]:
+    """Text is ordered by its bytes, as it is by SQLite, whatever the language of the database's machine."""
+    collated = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attcollation <> 0"
+    cursor.execute(collated, [f'"{table}"'])
+    text = {name for (name,) in cursor.fetchall()}
+    keys = connection.introspection.get_primary_key_columns(cursor, table) or []
+    return [f'"{key}" COLLATE "C"' if key in text else f'"{key}"' for key in keys]
+
+
+def _keys_of_sqlite(database: sqlite3.Connection, table: str) -> list[str]:
     columns = [row for row in database.execute(f'PRAGMA table_info("{table}")') if row[5]]
-    return [row[1] for row in sorted(columns, key=lambda row: row[5])]
+    return [f'"{row[1]}"' for row in sorted(columns, key=lambda row: row[5])]
 
 
 def _query(table: str, keys: list[str]) -> str:
-    # Text is ordered by its bytes, whatever the language of the database's machine.
-    order = ", ".join(f'"{key}"' for key in keys) or "1"
-    return f'SELECT * FROM "{table}" ORDER BY {order}'
+    return f'SELECT * FROM "{table}" ORDER BY {", ".join(keys) or "1"}'
 
 
 def _of_rows(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
