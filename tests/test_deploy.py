@@ -130,3 +130,12 @@ def test_images_are_given_no_settings_and_no_tests():
 
 def test_settings_are_not_committed():
     assert "*.env" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_documents_name_commands_and_settings_that_exist():
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs/deploy.md").read_text()
+    commands = set(re.findall(r"(?:manage\.py|frontdesk manage) ([a-z_]+)", text))
+    names = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text))
+
+    assert {"serve", "db_worker", "journal", "rotate_data_keys"} <= commands <= set(get_commands())
+    assert {"SECRET_KEY", "DATA_DIR"} <= names <= known_settings() | {"POSTGRES_PASSWORD"}  # which compose.yaml takes
