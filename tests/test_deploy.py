@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SHUT_IN = {
-    "User": "frontdesk",
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
     "ProtectHome": "yes",
@@ -49,13 +48,20 @@ def test_scripts_can_be_read_and_run(script: str):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
-def test_unit_is_shut_in_and_runs_a_command_that_exists(unit: Path):
+def test_unit_runs_a_command_that_exists_as_a_user_of_its_own(unit: Path):
     told = service(unit)
 
-    assert {name: told[name] for name in SHUT_IN} == SHUT_IN
     command = re.search(r"manage\.py (\w+)", told["ExecStart"])
+    assert told["User"] == "frontdesk"
     assert command
     assert command[1] in get_commands()
+
+
+def test_every_unit_is_shut_in():
+    told = service(DEPLOY / "systemd/shut-in.conf")
+
+    assert {name: told[name] for name in SHUT_IN} == SHUT_IN
+    assert all(unit.name.startswith("frontdesk-") for unit in UNITS)  # by which systemd finds it
 
 
 def test_server_is_given_the_time_to_drain():

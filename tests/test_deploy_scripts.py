@@ -25,18 +25,21 @@ case $asked in
 esac
 """
 COMMANDS = ("caddy", "id", "install", "python3", "setpriv", "systemctl")
+DIRECTORIES = """
+    active bin etc/caddy etc/systemd/system opt/frontdesk/current run/systemd/system usr/local/bin var/lib/frontdesk
+"""
 
 
 class Machine:
-    """One on which Frontdesk is installed. The scripts' /opt, /etc, /var and /run are directories of `root`."""
+    """One on which Frontdesk is installed. The scripts' /opt, /etc and so on are directories of `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.checkout = root / "checkout"
         shutil.copytree(settings.BASE_DIR / "deploy", self.checkout / "deploy")
         for script in (self.checkout / "deploy/frontdesk", self.checkout / "deploy/install.sh"):
-            script.write_text(re.sub(r"(?<=[\s=\">])/(?=(opt|etc|var|run)/)", f"{root}/", script.read_text()))
-        for name in ("active", "bin", "etc/caddy", "opt/frontdesk/current", "run/systemd/system", "var/lib/frontdesk"):
+            script.write_text(re.sub(r"(?<=[\s=\">])/(?=(opt|etc|var|run|usr/local)/)", f"{root}/", script.read_text()))
+        for name in DIRECTORIES.split():
             (root / name).mkdir(parents=True)
         for name in ("asked", "refused", "etc/frontdesk.env"):
             (root / name).touch()
@@ -99,6 +102,28 @@ def test_release_holds_the_code_and_none_of_the_settings_beside_it(machine: Mach
     names = sorted(str(path.relative_to(release)) for path in release.rglob("*") if path.is_file())
     ours = [name for name in names if not name.startswith("deploy/") or name.endswith(".env")]
     assert ours == [".env.example", "manage.py"]
+
+
+# Units.
+
+
+def test_units_are_installed_with_what_shuts_them_in_and_the_time_that_calls_are_given(machine: Machine):
+    (machine.root / "etc/frontdesk.env").write_text("DEBUG=false\nDRAIN_SECONDS=90\n")
+
+    machine.within("RELEASE=$SOURCE; install_units")
+
+    units = machine.root / "etc/systemd/system"
+    names = sorted(str(path.relative_to(units)) for path in units.rglob("*") if path.is_file())
+    assert names == [
+        "frontdesk-.service.d/shut-in.conf",
+        "frontdesk-backup.service",
+        "frontdesk-backup.timer",
+        "frontdesk-serve@.service",
+        "frontdesk-serve@.service.d/drain.conf",
+        "frontdesk-worker.service",
+    ]
+    assert (units / "frontdesk-serve@.service.d/drain.conf").read_text() == "[Service]\nTimeoutStopSec=150\n"
+    assert machine.asked[-1] == "systemctl daemon-reload"
 
 
 # Changing over.
