@@ -89,7 +89,7 @@ class Confirmation:
 
     def recap_begun(self, response_id: str) -> None:
         if self.pending is not None:
-            self.pending.response_id = response_id
+            self.pending.response_id, self.pending.closed = response_id, False
             self.pending.recaps += 1
 
     def recap_said(self, transcript: str) -> bool:
@@ -105,8 +105,9 @@ class Confirmation:
 
     def agent_spoke(self, response_id: str) -> None:
         """The receptionist said something else: a later yes would be a yes to that."""
-        if self.pending is not None and self.pending.heard_at is not None and response_id != self.pending.response_id:
-            self.pending.closed = True
+        pending = self.pending
+        if pending is not None and pending.response_id and response_id != pending.response_id:
+            pending.closed = True
 
     def caller_began(self, item_id: str, at: int) -> None:
         """The caller began to say or type something. It counts when the recap had been heard before.

@@ -14,6 +14,7 @@ from sessions_app.events import encode_audio
 REPORT_WAIT_MS = 300  # for the caller's page to say how much it had played
 CLIP_DELTA_MS = 200
 MAX_LINE_MS = 15_000  # for a fixed line to be heard
+ASK_NOTHING = ("one_moment",)  # the fixed lines after which a yes still answers the question before them
 
 
 def interrupt(state: CallState, at: int) -> list[Effect]:
@@ -162,6 +163,8 @@ def say_fixed(state: CallState, line: str, text: str, at: int) -> list[Effect]:
     fact = state.transcript.add_fixed(
         item_id, text, started_ms=at if starts is None else starts, audio_ms=audio_ms, response_id=response_id
     )
+    if line not in ASK_NOTHING:
+        state.confirmation.agent_spoke(response_id)
     return effects + state.save(fact)
 
 

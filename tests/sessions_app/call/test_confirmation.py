@@ -144,6 +144,24 @@ def test_yes_to_something_else_that_the_agent_said_since_does_not_count():
     assert confirmation.decide("book", "v1", 2500) is Decision.ASK
 
 
+def test_what_the_agent_says_while_the_recap_is_being_heard_closes_it_until_it_is_read_out_again():
+    confirmation = Confirmation()
+    confirmation.begin(Pending("t1", "book", "v1", QUESTION, ("cleaning", "10:30 AM")))
+    confirmation.recap_begun("resp_recap")
+    confirmation.recap_said(QUESTION)
+    confirmation.agent_spoke("resp_other")
+    confirmation.recap_heard(1000)
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_said("item_1", "yes", 2000)
+    closed = confirmation.decide("book", "v1", 2500)
+
+    confirmation.recap_begun("resp_again")
+    confirmation.caller_began("item_2", 3000)
+    confirmation.caller_said("item_2", "yes", 4000)
+
+    assert (closed, confirmation.decide("book", "v1", 4500)) == (Decision.ASK, Decision.RUN)
+
+
 def test_recap_that_lost_a_value_is_never_heard():
     confirmation = Confirmation()
     confirmation.begin(Pending("t1", "book", "v1", QUESTION, ("cleaning", "10:30 AM")))

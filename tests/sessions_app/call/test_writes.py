@@ -61,6 +61,31 @@ def test_spoken_yes_lets_the_same_values_run_once():
     assert [event["lines"] for event in scene.told("frontdesk.card")] == [[["When", "Monday"]]]
 
 
+@pytest.mark.parametrize(("line", "idle_ms", "at_s"), [("are_you_there", 20_000, 30.0), ("last_minute", 90_000, 62.0)])
+def test_yes_to_a_fixed_line_is_no_yes_to_the_recap_before_it(line: str, idle_ms: int, at_s: float):
+    scene = asked(clips={line: bytes(400 * 48)}, max_call_ms=120_000, idle_ms=idle_ms).at(at_s)
+    said = [item.text for item in scene.facts(ItemSaved) if item.source == "fixed"]
+
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert len(said) == 1
+    assert scene.runs(commit=True) == []
+
+
+def test_yes_counts_though_the_caller_was_asked_to_wait_meanwhile():
+    scene = asked(clips={"one_moment": bytes(400 * 48)})
+    scene.calls("resp_look", ("call_look", "look", "{}"))
+    scene.at(scene.now + 2.5)
+    said = [item.text for item in scene.facts(ItemSaved) if item.source == "fixed"]
+
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert said == ["One moment, please."]
+    assert [run.call_id for run in scene.runs(commit=True) if run.name == "book"] == ["call_2"]
+
+
 def test_typed_yes_counts():
     scene = asked()
     scene.typed("yes", item_id="item_yes")
