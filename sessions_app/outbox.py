@@ -185,6 +185,11 @@ class Outbox:
         track = self._tracks.get(item_id)
         return int(track.sent_ms) if track else 0
 
+    def reach_ms(self, item_id: str) -> int:
+        """Return how much of an item has gone out, or is held and will."""
+        held = sum(len(effect.pcm) for effect in self._held if effect.item_id == item_id)
+        return self.sent_ms(item_id) + held // self._bytes_per_ms
+
     def starts_at(self, item_id: str) -> int | None:
         """Return when the item's first sound was due, or None while none has gone out."""
         track = self._tracks.get(item_id)

@@ -147,7 +147,6 @@ def _truncate(state: CallState, event: said.Truncate, at: int) -> list[Effect]:
     entry = state.transcript.get(event.item_id)
     if entry is None:
         return state.tell_error("event_not_allowed", "No such item", at, event_id=event.event_id)
-    state.outbox.report(event.item_id, event.audio_end_ms)
     effects = turns.heard_reported(state, event.item_id, event.audio_end_ms, at)
     if entry.truncated_ms is None:
         effects += turns.truncate(state, event.item_id, event.audio_end_ms, at)

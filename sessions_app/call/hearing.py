@@ -25,6 +25,8 @@ def speech_started(state: CallState, event: events.SpeechStarted, at: int) -> li
     tool_side.recap_heard(state, at)
     # The event comes late, and the start that it names lies before the voice by the padding.
     state.confirmation.caller_began(event.item_id, min(at, began + state.brief.prefix_padding_ms))
+    if state.responses.active_id is not None:  # the service cancels it, and what still comes of it is late
+        state.outbox.silence(state.responses.active_id)
     return pass_on(state, event, at) + turns.interrupt(state, at)
 
 

@@ -6,12 +6,10 @@ from typing import Any
 
 from sessions_app.call import turns
 from sessions_app.call.state import CallState
-from sessions_app.call.transcript import Entry, heard_chars
+from sessions_app.call.transcript import Entry
 from sessions_app.dialect.heard import shown_item
 from sessions_app.effects import Effect
 from sessions_app.events import ItemBody
-
-SPOKEN_CHARS_A_SECOND = 15  # of English, at the usual speed
 
 
 def take_up(state: CallState, item: ItemBody, at: int, *, previous_id: str | None = None) -> list[Effect]:
@@ -49,22 +47,21 @@ def agent_said(state: CallState, item_id: str, words: str, at: int) -> list[Effe
     if not words or (entry is not None and words == entry.fact.text):
         return []
     changes: dict[str, Any] = {"text": words}
-    if entry is not None and entry.truncated_ms is not None:
-        audio_ms = turns.audio_ms(state, entry)
-        changes["heard_chars"] = heard_chars(words, heard_ms=entry.truncated_ms, audio_ms=audio_ms)
+    if entry is not None and entry.fact.heard_ms is not None:
+        changes |= turns.heard_up_to(state, entry, entry.fact.heard_ms, words)
     return state.save(*state.transcript.change(item_id, **changes))
 
 
 def broke_off(state: CallState, entry: Entry, at: int) -> list[Effect]:
-    """No more of a reply will come. Its words run ahead of its sound: only what the sound can hold will be heard."""
-    words = entry.growing or entry.fact.text
+    """No more of a reply will come. Unless it was cut before, what there is of its sound will be heard."""
+    entry.broken = True
+    words, heard_ms = entry.fact.text or entry.growing, entry.fact.heard_ms
     changes: dict[str, Any] = {"text": words, "interrupted": True}
-    length_ms = entry.audio_bytes // state.brief.audio.bytes_per_ms
-    if entry.truncated_ms is None and (length_ms or "audio" in state.floor.modalities):
-        whole_ms = max(length_ms, len(words) * 1000 // SPOKEN_CHARS_A_SECOND)
-        heard = heard_chars(words, heard_ms=length_ms, audio_ms=whole_ms)
-        changes |= {"audio_ms": length_ms, "ended_ms": entry.fact.started_ms + length_ms}
-        changes |= {"heard_ms": length_ms, "heard_chars": heard}
+    if heard_ms is None and (entry.audio_bytes or "audio" in state.floor.modalities):
+        heard_ms = state.outbox.reach_ms(entry.fact.item_id)
+    if heard_ms is not None:
+        changes |= turns.heard_up_to(state, entry, heard_ms, words)
+        changes["ended_ms"] = entry.fact.started_ms + changes["audio_ms"]
     return state.save(*state.transcript.change(entry.fact.item_id, **changes))
 
 

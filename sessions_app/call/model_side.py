@@ -181,7 +181,11 @@ def _item_done(state: CallState, event: events.ItemDone, at: int) -> list[Effect
     told = shown is not None and entry.fact.response_id not in state.responses.hidden
     previous = {"previous_item_id": entry.previous}
     effects += state.tell({**(shown or {}), **previous}, at, in_order=agent) if told else []
-    return effects + (items.agent_said(state, event.item.id, event.item.words, at) if agent else [])
+    if not agent:
+        return effects
+    effects += items.agent_said(state, event.item.id, event.item.words, at)
+    # Never said to its end: its response was cancelled, or had reached its length.
+    return effects + (items.broke_off(state, entry, at) if event.item.status not in (None, "completed") else [])
 
 
 def _function_call(state: CallState, item: events.ItemBody, at: int) -> list[Effect]:
@@ -288,7 +292,7 @@ def _audio_done(state: CallState, event: events.AudioDone, at: int) -> list[Effe
     entry = state.transcript.get(event.item_id)
     effects = _output(state, event, at)
     if entry is not None:
-        length = entry.audio_bytes // state.brief.audio.bytes_per_ms
+        length = turns.audio_ms(state, entry)
         effects += state.save(
             *state.transcript.change(event.item_id, audio_ms=length, ended_ms=entry.fact.started_ms + length)
         )

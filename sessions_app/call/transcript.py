@@ -22,8 +22,9 @@ class Entry:
     growing: str = ""  # the transcript as it comes in
     audio_bytes: int = 0  # generated
     done: bool = False
+    broken: bool = False  # it ended before all of it was said
     previous: str | None = None  # the item before it, as the caller was told
-    truncated_ms: int | None = None
+    truncated_ms: int | None = None  # how much of it was heard, once that is settled
 
     def current(self) -> ItemBody:
         """Return the item with the words that are known now."""
@@ -101,7 +102,7 @@ class Transcript:
             response_id=response_id,
         )
         fact = replace(fact, **self._known.pop(body.id, {}))  # type: ignore[arg-type]  # as in change
-        self._entries[body.id] = Entry(fact, body, previous=self.last_shown)
+        self._entries[body.id] = Entry(fact, body, previous=self.last_shown, truncated_ms=fact.heard_ms)
         self.last_shown = body.id
         self._forget(body.id)
         if fact.speaker == "caller":
@@ -208,10 +209,9 @@ def heard_chars(text: str, *, heard_ms: int, audio_ms: int) -> int:
 
     The service tells no time for single words; the sentence as a whole is what a reader needs.
     """
-    if audio_ms <= 0 or heard_ms >= audio_ms:
-        return len(text)
-    cut = int(len(text) * max(0, heard_ms) / audio_ms)
-    if cut <= 0:
+    if heard_ms <= 0:
         return 0
-    space = text.rfind(" ", 0, cut + 1)
+    if heard_ms >= audio_ms:
+        return len(text)
+    space = text.rfind(" ", 0, int(len(text) * heard_ms / audio_ms) + 1)
     return max(space, 0)

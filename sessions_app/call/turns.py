@@ -14,17 +14,21 @@ from sessions_app.events import encode_audio
 REPORT_WAIT_MS = 300  # for the caller's page to say how much it had played
 CLIP_DELTA_MS = 200
 MAX_LINE_MS = 15_000  # for a fixed line to be heard
+SPOKEN_CHARS_A_SECOND = 15  # of English, at the usual speed
 ASK_NOTHING = ("one_moment",)  # the fixed lines after which a yes still answers the question before them
 
 
 def interrupt(state: CallState, at: int) -> list[Effect]:
-    """The caller takes the floor: what is playing stops, and each item's heard length is settled soon."""
+    """The caller takes the floor: what is playing stops. What was heard of it the clock says now, the page soon."""
     released, playing = state.outbox.interrupt(at)
     effects = state.went_out(released, at)
     for item_id in playing:
-        heard = state.outbox.heard_ms(item_id, at)
-        state.floor.cuts.append(PendingCut(item_id, heard, at + REPORT_WAIT_MS))
-        effects += state.save(*state.transcript.change(item_id, interrupted=True))
+        entry, heard_ms = state.transcript.get(item_id), state.outbox.heard_ms(item_id, at)
+        if entry is None:
+            effects += truncate(state, item_id, heard_ms, at)
+        elif entry.truncated_ms is None:
+            state.floor.cuts.append(PendingCut(item_id, heard_ms, at + REPORT_WAIT_MS))
+            effects += state.save(*state.transcript.change(item_id, **heard_up_to(state, entry, heard_ms)))
     return effects
 
 
@@ -59,20 +63,37 @@ def settle_cuts(state: CallState, at: int, *, now: bool = False) -> list[Effect]
 def truncate(state: CallState, item_id: str, heard_ms: int, at: int) -> list[Effect]:
     """Make the one truncation of an item: what was heard of it, never more than was sent."""
     entry = state.transcript.get(item_id)
-    if entry is None or entry.truncated_ms is not None or entry.fact.speaker != "agent":
-        return []
-    sent = state.outbox.sent_ms(item_id)
-    heard_ms = entry.truncated_ms = min(heard_ms, sent)
-    length = audio_ms(state, entry)
-    chars = heard_chars(entry.fact.text, heard_ms=heard_ms, audio_ms=length)
-    effects: list[Effect] = [CutSound(item_id, heard_ms)]
-    effects += state.save(
-        *state.transcript.change(item_id, heard_ms=heard_ms, heard_chars=chars, interrupted=True, audio_ms=length)
-    )
-    if length and entry.fact.source != "fixed" and not state.life.caller_gone:
+    heard_ms = min(heard_ms, state.outbox.sent_ms(item_id))
+    heard: dict[str, Any] = {"interrupted": True, "heard_ms": heard_ms, "heard_chars": 0}
+    if entry is not None:  # else its sound has overtaken it
+        if entry.truncated_ms is not None or entry.fact.speaker != "agent" or not audio_ms(state, entry):
+            return []
+        entry.truncated_ms = heard_ms
+        heard = heard_up_to(state, entry, heard_ms)
+    effects = state.save(*state.transcript.change(item_id, **heard))
+    if not heard["interrupted"]:
+        return effects
+    effects.append(CutSound(item_id, heard_ms))
+    fixed = entry is not None and entry.fact.source == "fixed"
+    if not fixed and not state.life.caller_gone:
         event = {"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0, "audio_end_ms": heard_ms}
         effects += state.to_model(event, at)
     return effects
+
+
+def heard_up_to(state: CallState, entry: Entry, heard_ms: int, words: str | None = None) -> dict[str, Any]:
+    """Return how the record says that so much of an item was heard: of one that was heard whole, that it was not cut.
+
+    Words run ahead of their sound: of an item that is not all said, only what the sound can hold was heard.
+    """
+    words = entry.fact.text if words is None else words
+    length_ms = whole_ms = audio_ms(state, entry)
+    if entry.fact.ended_ms is None or entry.broken:
+        whole_ms = max(length_ms, len(words) * 1000 // SPOKEN_CHARS_A_SECOND)
+    elif 0 < length_ms <= heard_ms:
+        return {"interrupted": False, "heard_ms": None, "heard_chars": None}
+    chars = heard_chars(words, heard_ms=heard_ms, audio_ms=whole_ms)
+    return {"interrupted": True, "heard_ms": heard_ms, "heard_chars": chars, "audio_ms": length_ms}
 
 
 def audio_ms(state: CallState, entry: Entry) -> int:

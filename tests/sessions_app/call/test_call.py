@@ -237,11 +237,11 @@ def test_second_truncation_of_an_item_is_answered_and_not_passed_on():
     scene.reply("resp_2", "item_2", "We open at nine.", sound_ms=4000)
     scene.at(2.0)
 
-    scene.caller("conversation.item.truncate", item_id="item_2", content_index=0, audio_end_ms=99_000)
+    scene.caller("conversation.item.truncate", item_id="item_2", content_index=0, audio_end_ms=2000)
     scene.caller("conversation.item.truncate", item_id="item_2", content_index=0, audio_end_ms=100)
 
-    assert [event["audio_end_ms"] for event in scene.to_model("conversation.item.truncate")] == [4000]
-    assert [event["audio_end_ms"] for event in scene.told("conversation.item.truncated")] == [4000, 4000]
+    assert [event["audio_end_ms"] for event in scene.to_model("conversation.item.truncate")] == [2000]
+    assert [event["audio_end_ms"] for event in scene.told("conversation.item.truncated")] == [2000, 2000]
 
 
 def test_reply_that_was_heard_to_its_end_is_not_truncated():
