@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessions_app.call import listening, tool_side, turns
+from sessions_app.call import items, listening, tool_side, turns
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.dialect.heard import shown_session
@@ -13,7 +13,7 @@ from sessions_app.effects import CallEnded, Effect, HangUp, LeaveTask, Record
 MAX_FAREWELL_MS = 15_000  # for last words to be heard
 GOODBYE_WAIT_MS = 5000  # for the model to have said them
 FAREWELL_BEFORE_MS = 10_000  # the longest call ends: its goodbye begins this long before, or after nine tenths of it
-TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left
+TRANSCRIPT_GRACE_MS = 3000  # for the words of a caller who has left, and for what a reply has cost
 MAX_FAILED_RESPONSES = 3  # one after the other: the third ends the call
 
 RESUME_S = 60  # for a caller who is gone to come back
@@ -98,16 +98,17 @@ def fail(state: CallState, reason: str, error_code: str, at: int) -> list[Effect
 
 
 def caller_left(state: CallState, at: int, *, ended: bool) -> list[Effect]:
-    """The caller's leg is gone. The words that are still being transcribed are waited for, and no longer."""
+    """The caller's leg is gone. Words that are being transcribed and the end of a reply are waited for, no longer."""
     state.life.caller_gone = True
     effects = turns.stop_reply(state, at) + turns.settle_cuts(state, at, now=True)
+    by = at + TRANSCRIPT_GRACE_MS
+    state.life.hang_up_at = min(by, state.life.hang_up_at or by)
     if state.ending:
         return effects
     state.responses.drop()
     if state.floor.speaking is not None:  # cut off in mid-sentence: what was said until now is kept
         effects += state.to_model({"type": "input_audio_buffer.commit"}, at)
     state.life.reason = "emergency" if state.floor.alarm is not None else "caller" if ended else "abandoned"
-    state.life.hang_up_at = at + TRANSCRIPT_GRACE_MS
     return [*effects, *state.enter("ending", at)]
 
 
@@ -155,7 +156,8 @@ def finished(state: CallState, at: int) -> list[Effect]:
         return []
     quiet_at = state.outbox.quiet_at()
     if state.life.caller_gone:
-        settled = not (state.transcript.pending() or state.floor.speaking or state.functions.waiting)
+        speaking = state.floor.speaking is not None or state.responses.active_id is not None
+        settled = not (speaking or state.transcript.pending() or state.functions.waiting)
     else:
         settled = _only_listening(state) and quiet_at is not None and quiet_at <= at
     return close(state, at) if settled or at >= state.life.hang_up_at else []
@@ -172,7 +174,11 @@ def close(state: CallState, at: int) -> list[Effect]:
     """End now. Words that never came are marked as such."""
     if state.life.state == "ended":
         return []
-    effects: list[Effect] = list(turns.settle_cuts(state, at, now=True))
+    effects = turns.interrupt(state, at)
+    for entry in state.transcript.entries():
+        if entry.fact.speaker == "agent" and entry.growing and not entry.done:
+            effects += items.broke_off(state, entry, at)
+    effects += turns.settle_cuts(state, at, now=True)
     for item_id in state.transcript.pending():
         effects += state.save(*state.transcript.change(item_id, transcript_state="failed"))
     ended = {"type": "frontdesk.ended", "reason": state.life.reason, "reference": state.brief.reference}

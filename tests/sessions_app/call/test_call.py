@@ -422,6 +422,33 @@ def test_words_that_never_come_are_marked_after_three_seconds():
     assert scene.end().reason == "caller"
 
 
+def test_reply_that_the_caller_leaves_is_waited_for_with_its_words_and_what_it_cost():
+    scene = Scene().live()
+    scene.reply("resp_2", "item_2", "We open at", sound_ms=1000, finished=False)
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
+    open_still = not scene.call.ended
+
+    content = [{"type": "output_audio", "transcript": "We open at nine."}]
+    item = {"id": "item_2", "type": "message", "role": "assistant", "status": "incomplete", "content": content}
+    scene.model("conversation.item.done", item=item)
+    usage = {"total_tokens": 30, "input_tokens": 20, "output_tokens": 10}
+    scene.model("response.done", response={"id": "resp_2", "status": "cancelled", "output": [item], "usage": usage})
+
+    assert open_still
+    assert (scene.item("item_2").text, scene.end().usage["total_tokens"]) == ("We open at nine.", 30)
+
+
+def test_reply_that_does_not_end_is_waited_for_three_seconds_even_during_the_goodbye():
+    scene = Scene(clips={"goodbye": bytes(1000 * MS)}).live()
+    scene.reply("resp_2", "item_2", "We open at", sound_ms=1000, finished=False)
+    scene.take(scene.call.wrap_up(now=scene.now))
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
+
+    scene.at(scene.now + 10)
+
+    assert scene.end().at_ms == 4000
+
+
 def test_sentence_that_the_end_of_the_call_cuts_off_is_committed():
     scene = Scene().live()
     scene.model("input_audio_buffer.speech_started", item_id="item_u1", audio_start_ms=0)

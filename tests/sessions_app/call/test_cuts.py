@@ -104,6 +104,16 @@ def test_words_that_ran_ahead_of_their_sound_were_not_heard():
     assert (heard(scene), truncated(scene)) == ((True, 900, "We open at"), [900])
 
 
+def test_reply_that_is_being_said_when_the_call_ends_stands_as_far_as_it_was_heard():
+    scene = Scene().live()
+    scene.reply("resp_2", "item_2", WORDS, sound_ms=1000, finished=False)
+    scene.at(1.9)
+
+    scene.take(scene.call.stop("stopped", now=scene.now))
+
+    assert (scene.item("item_2").text, heard(scene)) == (WORDS, (True, 900, "We open at"))
+
+
 def test_cut_of_a_reply_whose_item_comes_after_its_sound_stands_in_it():
     scene = Scene().live()
     scene.model("response.created", response={"id": "resp_2", "status": "in_progress"})
