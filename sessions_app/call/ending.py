@@ -180,7 +180,7 @@ def close(state: CallState, at: int) -> list[Effect]:
             effects += items.broke_off(state, entry, at)
     effects += turns.settle_cuts(state, at, now=True)
     for item_id in state.transcript.pending():
-        effects += state.save(*state.transcript.change(item_id, transcript_state="failed"))
+        effects += state.save(*state.transcript.fail(item_id))
     ended = {"type": "frontdesk.ended", "reason": state.life.reason, "reference": state.brief.reference}
     effects += state.tell_own(ended, at)
     effects += state.enter("ended", at)

@@ -104,5 +104,5 @@ def transcription_completed(state: CallState, event: events.TranscriptionComplet
 
 def transcription_failed(state: CallState, event: events.TranscriptionFailed, at: int) -> list[Effect]:
     effects = pass_on(state, event, at)
-    effects += state.save(*state.transcript.change(event.item_id, transcript_state="failed"))
+    effects += state.save(*state.transcript.fail(event.item_id))
     return effects + tool_side.caller_answered(state, event.item_id, None, at)

@@ -7,6 +7,7 @@ item before it is taken up is kept for it: events may come in any order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sessions_app.effects import ItemSaved
 from sessions_app.events import ItemBody, Part
@@ -43,6 +44,7 @@ class Transcript:
         self._ended: dict[str, int] = {}  # speech that has ended: when
         self._written: dict[str, tuple[str, str]] = {}  # our own messages: text and source
         self._known: dict[str, dict[str, object]] = {}  # what is known of items that are not there yet
+        self._growing: dict[str, str] = {}  # their words as they come in
         self._positions: dict[str, int] = {}  # by upstream's ids, those of items still to come too
         self.position = 0
         self.last_shown: str | None = None
@@ -102,7 +104,8 @@ class Transcript:
             response_id=response_id,
         )
         fact = replace(fact, **self._known.pop(body.id, {}))  # type: ignore[arg-type]  # as in change
-        self._entries[body.id] = Entry(fact, body, previous=self.last_shown, truncated_ms=fact.heard_ms)
+        growing = self._growing.pop(body.id, "")
+        self._entries[body.id] = Entry(fact, body, growing, previous=self.last_shown, truncated_ms=fact.heard_ms)
         self.last_shown = body.id
         self._forget(body.id)
         if fact.speaker == "caller":
@@ -149,8 +152,7 @@ class Transcript:
         entry = self._entries.get(item_id)
         if entry is None:
             self._known.setdefault(item_id, {}).update(changes)
-            if len(self._known) > MAX_AWAITED:
-                self._known.pop(next(iter(self._known)))
+            _bound(self._known)
             return []
         fact = replace(entry.fact, **changes)  # type: ignore[arg-type]  # the names are ItemSaved's
         if fact == entry.fact:
@@ -161,10 +163,18 @@ class Transcript:
     def grow(self, item_id: str, delta: str) -> str:
         """Add to a transcript that is coming in, and return it as far as it has come."""
         entry = self._entries.get(item_id)
-        if entry is None:
-            return delta
-        entry.growing += delta
-        return entry.growing
+        if entry is not None:
+            entry.growing += delta
+            return entry.growing
+        grown = self._growing[item_id] = self._growing.get(item_id, "") + delta
+        _bound(self._growing)
+        return grown
+
+    def fail(self, item_id: str) -> list[ItemSaved]:
+        """No more words of this item will come: those that had come are all there is of it."""
+        entry = self._entries.get(item_id)
+        words = entry.fact.text or entry.growing if entry is not None else self._growing.get(item_id, "")
+        return self.change(item_id, text=words.strip(), transcript_state="failed")
 
     def restore(self, facts: tuple[ItemSaved, ...]) -> None:
         """Take up what another process has recorded, in its order."""
@@ -202,6 +212,12 @@ class Transcript:
         """Return the caller's items that are on their way, or whose words are."""
         untold = [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]
         return [*self._begun, *untold]
+
+
+def _bound(awaited: dict[str, Any]) -> None:
+    """Forget the oldest of too many."""
+    if len(awaited) > MAX_AWAITED:
+        awaited.pop(next(iter(awaited)))
 
 
 def heard_chars(text: str, *, heard_ms: int, audio_ms: int) -> int:

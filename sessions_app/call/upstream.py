@@ -225,7 +225,7 @@ def _settle_items(state: CallState, at: int, *, answered: bool) -> list[Effect]:
         body = ItemBody(id=item_id, role="user", content=[part])
         effects += items.take_up(state, body, at)
     for item_id in state.transcript.pending():
-        effects += state.save(*state.transcript.change(item_id, transcript_state="failed"))
+        effects += state.save(*state.transcript.fail(item_id))
         effects += tool_side.caller_answered(state, item_id, None, at)
         state.lost_words |= not answered and item_id == state.transcript.newest_caller_item
     return effects

@@ -109,6 +109,30 @@ def test_failed_transcript_is_marked():
     assert scene.item("item_u1").transcript_state == "failed"
 
 
+@pytest.mark.parametrize("end", ["failed", "lost", "hung up"])
+@pytest.mark.parametrize("added_first", [True, False])
+def test_words_that_had_come_are_kept_when_the_rest_does_not(end: str, *, added_first: bool):
+    scene = Scene().live()
+    kind = "conversation.item.input_audio_transcription"
+    if added_first:
+        scene.speech("item_u1", None)
+    for delta in ("I would like", " a clea"):
+        scene.model(f"{kind}.delta", item_id="item_u1", delta=delta)
+    if not added_first:
+        scene.speech("item_u1", None)
+
+    if end == "failed":
+        scene.model(f"{kind}.failed", item_id="item_u1", error={"code": "x"})
+    elif end == "lost":
+        scene.take(scene.call.model_lost("upstream_closed_1006", now=scene.now))
+    else:
+        scene.take(scene.call.caller_left(now=scene.now, code=1000))
+        scene.at(scene.now + 3.1)
+
+    kept = scene.item("item_u1")
+    assert (kept.transcript_state, kept.text) == ("failed", "I would like a clea")
+
+
 def test_unknown_event_is_noted_and_changes_nothing():
     scene = Scene().live()
 

@@ -267,6 +267,18 @@ def test_emergency_is_heard_while_it_is_still_being_transcribed():
     assert (early, len(scene.told("frontdesk.emergency"))) == (0, 1)
 
 
+def test_emergency_is_heard_before_the_item_that_it_is_said_in_is_there():
+    scene = Scene().live()
+    scene.model("input_audio_buffer.speech_started", item_id="item_u1", audio_start_ms=0)
+    kind = "conversation.item.input_audio_transcription.delta"
+    scene.model(kind, item_id="item_u1", delta="I have chest")
+
+    early = len(scene.told("frontdesk.emergency"))
+    scene.model(kind, item_id="item_u1", delta=" pain since")
+
+    assert (early, len(scene.told("frontdesk.emergency"))) == (0, 1)
+
+
 def test_nothing_is_written_after_an_emergency():
     scene = asked()
     scene.speech("item_yes", "Yes. Also I have chest pain")
