@@ -9,10 +9,10 @@ from sessions_app.call import away, ending, items, listening, monologue, tool_si
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import CallState
 from sessions_app.call.tally import SOUND_FROM_CALLER, SOUND_TO_MODEL
+from sessions_app.call.transcript import written_item
 from sessions_app.dialect import said
 from sessions_app.dialect.heard import shown_item
 from sessions_app.effects import AudioToModel, DropOldToken, Effect
-from sessions_app.events import ItemBody, Part
 
 MAX_EARLY_MS = 2000  # of sound that waits for the model
 NEW_GAP_MS = 2000  # without a loss: the next one is another gap
@@ -27,7 +27,7 @@ def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect
     if not isinstance(event, said.Playback | said.Sound | said.Retrieve | said.Truncate | said.HasToken):
         state.stirred(at, caller=True)
     if state.ending:
-        return effects
+        return effects + (items.take_up_written(state, event, at) if isinstance(event, said.UserText) else [])
     if not state.link.ready and not _at_once(state, event):
         if sum(not isinstance(waiting, said.Append) for waiting in state.life.early) >= MAX_EARLY_EVENTS:
             told = state.tell_error("too_early", "The call is still being connected", at, event_id=event.event_id)
@@ -130,8 +130,7 @@ def _user_text(state: CallState, event: said.UserText, at: int) -> list[Effect]:
     effects = tool_side.caller_message(state, event.text, "text", at, item_id=item_id, event_id=event.event_id)
     if turns.trips(state, event.text):
         # Its words are known already: a guardrail need not wait for the item to come back.
-        item = ItemBody(id=item_id, role="user", content=[Part(type="input_text", text=event.text)])
-        effects += items.take_up(state, item, at)
+        effects += items.take_up(state, written_item(item_id, event.text), at)
     return effects + tool_side.caller_answered(state, item_id, event.text, at)
 
 

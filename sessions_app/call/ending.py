@@ -90,7 +90,7 @@ def fail(state: CallState, reason: str, error_code: str, at: int) -> list[Effect
     if state.ending:
         return []
     effects = hang_up_after(state, reason, at, code=CLOSE_UPSTREAM_GONE, error_code=error_code)
-    effects += turns.interrupt(state, at)
+    effects += turns.interrupt(state, at) + items.take_up_early(state, at)
     effects += state.tell_error("upstream_failed", state.brief.lines.apology, at)
     if state.transcript.newest_caller_item is not None:  # somebody wanted something
         effects.append(LeaveTask("The voice service failed during this call. Please call back."))
@@ -171,10 +171,11 @@ def _only_listening(state: CallState) -> bool:
 
 
 def close(state: CallState, at: int) -> list[Effect]:
-    """End now. Words that never came are marked as such."""
+    """End now. What was said is kept as far as it is known, and words that never came are marked as such."""
     if state.life.state == "ended":
         return []
-    effects = turns.interrupt(state, at)
+    effects = items.take_up_early(state, at) + items.take_up_begun(state, at)
+    effects += turns.interrupt(state, at)
     for entry in state.transcript.entries():
         if entry.fact.speaker == "agent" and entry.growing and not entry.done:
             effects += items.broke_off(state, entry, at)

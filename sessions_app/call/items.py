@@ -6,10 +6,11 @@ from typing import Any
 
 from sessions_app.call import turns
 from sessions_app.call.state import CallState
-from sessions_app.call.transcript import Entry
+from sessions_app.call.transcript import Entry, written_item
+from sessions_app.dialect import said
 from sessions_app.dialect.heard import shown_item
 from sessions_app.effects import Effect
-from sessions_app.events import ItemBody
+from sessions_app.events import ItemBody, Part
 
 
 def take_up(state: CallState, item: ItemBody, at: int, *, previous_id: str | None = None) -> list[Effect]:
@@ -30,6 +31,31 @@ def take_up(state: CallState, item: ItemBody, at: int, *, previous_id: str | Non
     told = state.tell(shown, at, in_order=fact.speaker == "agent")
     effects = told + state.save(fact)
     return effects + (turns.caller_words(state, item.id, fact.text, at) if fact.speaker == "caller" else [])
+
+
+def take_up_begun(state: CallState, at: int) -> list[Effect]:
+    """Take up what is on its way to a session that will not tell of it any more."""
+    effects: list[Effect] = []
+    for item_id, text in state.transcript.unborn():
+        spoken = ItemBody(id=item_id, role="user", content=[Part(type="input_audio")])
+        effects += take_up(state, spoken if text is None else written_item(item_id, text), at)
+    return effects
+
+
+def take_up_written(state: CallState, event: said.UserText, at: int) -> list[Effect]:
+    """Take up what the caller wrote where no session answers it: it was said all the same, and may be an alarm."""
+    item_id = event.item_id or state.tally.new_id("item")
+    if state.transcript.taken(item_id):
+        return state.tell_error("invalid_value", "This item id is taken", at, event_id=event.event_id)
+    state.transcript.will_add(item_id, event.text, "text", at)
+    return take_up(state, written_item(item_id, event.text), at)
+
+
+def take_up_early(state: CallState, at: int) -> list[Effect]:
+    """Take up what the caller wrote for a session that does not come."""
+    early, state.life.early = state.life.early, []
+    written = [event for event in early if isinstance(event, said.UserText)]
+    return [effect for event in written for effect in take_up_written(state, event, at)]
 
 
 def _unheard(state: CallState, item_id: str) -> list[Effect]:

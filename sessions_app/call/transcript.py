@@ -70,8 +70,7 @@ class Transcript:
         written = self._written.get(item_id)
         if written is None or item_id in self._entries:
             return None
-        part = Part(type="input_text", text=written[0])
-        return self.add(ItemBody(id=item_id, role="user", content=[part]), at=at)
+        return self.add(written_item(item_id, written[0]), at=at)
 
     def will_add(self, item_id: str, text: str, source: str, at: int) -> None:
         """We are about to send this message to the model in the caller's name."""
@@ -212,6 +211,11 @@ class Transcript:
         """Return the caller's items that are on their way, or whose words are."""
         untold = [item_id for item_id, entry in self._entries.items() if entry.fact.transcript_state == "pending"]
         return [*self._begun, *untold]
+
+
+def written_item(item_id: str, text: str) -> ItemBody:
+    """Return what the caller wrote as the item that the service makes of it."""
+    return ItemBody(id=item_id, role="user", content=[Part(type="input_text", text=text)])
 
 
 def _bound(awaited: dict[str, Any]) -> None:

@@ -15,7 +15,6 @@ from sessions_app.call.responses import Purpose
 from sessions_app.call.seed import seed_items
 from sessions_app.call.state import CallState
 from sessions_app.effects import ConnectModel, Effect, LeaveModel
-from sessions_app.events import ItemBody, Part
 
 
 def connect(state: CallState, at: int, *, within_ms: int = 0) -> list[Effect]:
@@ -102,8 +101,8 @@ def leave(state: CallState, at: int) -> list[Effect]:
 def lost(state: CallState, code: str, at: int) -> list[Effect]:
     """The connection is gone, or never came: try another, or give up."""
     if state.life.caller_gone:
-        _cut(state, at)
-        return ending.close(state, at) if state.ending else []
+        state.link.left()
+        return _cut(state, at) + ending.close(state, at)
     if state.gone:
         return leave(state, at)
     if not state.link.connected:
@@ -219,11 +218,7 @@ def _cut_response(state: CallState, response_id: str, at: int) -> list[Effect]:
 
 def _settle_items(state: CallState, at: int, *, answered: bool) -> list[Effect]:
     """What the session had not taken up yet: typed words are kept; words that it was still to transcribe are lost."""
-    effects: list[Effect] = []
-    for item_id, text in state.transcript.unborn():
-        part = Part(type="input_audio") if text is None else Part(type="input_text", text=text)
-        body = ItemBody(id=item_id, role="user", content=[part])
-        effects += items.take_up(state, body, at)
+    effects = items.take_up_begun(state, at)
     for item_id in state.transcript.pending():
         effects += state.save(*state.transcript.fail(item_id))
         effects += tool_side.caller_answered(state, item_id, None, at)

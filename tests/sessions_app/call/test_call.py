@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sessions_app.effects import AudioToModel, CutSound, EventSeen, Record, RefuseTool
+from sessions_app.effects import AudioToModel, CutSound, EventSeen, ItemSaved, LeaveTask, Record, RefuseTool
 from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, Scene, looked
 
@@ -471,6 +471,59 @@ def test_reply_that_does_not_end_is_waited_for_three_seconds_even_during_the_goo
     scene.at(scene.now + 10)
 
     assert scene.end().at_ms == 4000
+
+
+def test_words_that_a_caller_who_left_is_waited_for_are_marked_when_the_session_is_lost():
+    scene = Scene().live()
+    scene.speech("item_u1", None)
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
+
+    scene.take(scene.call.model_lost("upstream_closed_1006", now=scene.now))
+
+    assert (scene.item("item_u1").transcript_state, scene.end().reason) == ("failed", "caller")
+
+
+def test_message_that_upstream_has_not_taken_up_when_the_call_ends_is_kept():
+    scene = Scene().live()
+    item = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Monday"}]}
+    scene.caller("conversation.item.create", item=item)
+
+    scene.take(scene.call.stop("stopped", now=scene.now))
+
+    assert (scene.item("item_u1").text, scene.item("item_u1").transcript_state) == ("Monday", "done")
+
+
+@pytest.mark.parametrize(("words", "outcome"), [("Monday", "failed"), ("I have chest pain", "emergency")])
+def test_message_to_a_session_that_never_comes_is_kept_with_a_task_and_held_against_the_guardrails(
+    words: str, outcome: str
+):
+    scene = Scene()
+    scene.take(scene.call.begun(now=0.0))
+    scene.take(scene.call.opened(now=0.0))
+    item = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
+    scene.caller("conversation.item.create", item=item)
+
+    scene.take(scene.call.model_lost("upstream_unreachable", now=2.0))
+    scene.at(20.0)
+
+    assert scene.item("item_u1").text == words
+    assert len([effect for effect in scene.effects if isinstance(effect, LeaveTask)]) == 1
+    assert len(scene.told("frontdesk.emergency")) == (outcome == "emergency")
+    assert scene.end().outcome == outcome
+
+
+def test_message_typed_during_the_goodbye_is_kept_and_held_against_the_guardrails():
+    scene = Scene(clips={"goodbye": bytes(3000 * MS)}).live()
+    scene.take(scene.call.wrap_up(now=scene.now))
+
+    for text in ("Thank you", "I have chest pain"):
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+        scene.caller("conversation.item.create", item=item)
+    scene.at(scene.now + 20)
+
+    kept = [item.text for item in scene.facts(ItemSaved) if item.speaker == "caller"]
+    assert kept == ["Thank you", "I have chest pain"]
+    assert len(scene.told("frontdesk.emergency")) == 1
 
 
 def test_sentence_that_the_end_of_the_call_cuts_off_is_committed():
