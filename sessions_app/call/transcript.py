@@ -89,7 +89,9 @@ class Transcript:
             return None
         spoken = body.role == "user" and any(part.type == "input_audio" for part in body.content)
         text, source = self._written.get(body.id, (body.words, "speech" if spoken or body.role != "user" else "text"))
-        started_ms, ended_ms = self._begun.get(body.id, at), self._ended.get(body.id)
+        # The end may be reckoned before the beginning: the service tells positions in sound, or leaves them out.
+        started_ms = self._begun.get(body.id, at)
+        ended_ms = max(started_ms, self._ended[body.id]) if body.id in self._ended else None
         fact = ItemSaved(
             item_id=body.id,
             position=position,

@@ -133,6 +133,21 @@ def test_words_that_had_come_are_kept_when_the_rest_does_not(end: str, *, added_
     assert (kept.transcript_state, kept.text) == ("failed", "I would like a clea")
 
 
+def test_speech_that_ends_before_it_begins_lasted_no_time():
+    scene = Scene().live()
+    scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(900 * MS)))
+    scene.at(2.0)
+    scene.model("input_audio_buffer.speech_started", item_id="item_u1", audio_start_ms=500)
+
+    scene.model("input_audio_buffer.speech_stopped", item_id="item_u1")  # it leaves out where
+    scene.model("input_audio_buffer.committed", item_id="item_u1")
+    body = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+    scene.model("conversation.item.added", item=body)
+
+    item = scene.item("item_u1")
+    assert (item.started_ms, item.ended_ms, item.audio_ms) == (1500, 1500, 0)
+
+
 def test_unknown_event_is_noted_and_changes_nothing():
     scene = Scene().live()
 
