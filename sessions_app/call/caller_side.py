@@ -182,6 +182,8 @@ def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]
     before, effects = listening.turn_detection(state), []
     if event.hands_free is not None:
         state.floor.hands_free, state.floor.more_time = event.hands_free, event.more_time
+    if state.floor.hands_free:
+        state.floor.pressed_at = None
     detection = listening.turn_detection(state)
     if detection != before:
         changes["audio"] = {"input": {"turn_detection": detection}}

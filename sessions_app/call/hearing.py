@@ -47,6 +47,7 @@ def committed(state: CallState, event: events.Committed, at: int) -> list[Effect
     since = state.monologue.since
     if monologue.is_part(state, event.item_id, at):
         return pass_on(state, event, at) + _part(state, event.item_id, at, since=at if since is None else since)
+    pressed_at, state.floor.pressed_at = state.floor.pressed_at, None
     if monologue.is_leftover(state, event.item_id):
         return pass_on(state, event, at)
     state.floor.speaking, state.floor.turn_ended_at = None, at
@@ -55,8 +56,7 @@ def committed(state: CallState, event: events.Committed, at: int) -> list[Effect
     if not state.floor.hands_free and state.transcript.began_at(event.item_id) is None:
         # With push-to-talk nothing told when it began.
         tool_side.recap_heard(state, at)
-        state.confirmation.caller_began(event.item_id, state.floor.pressed_at if state.floor.pressed_at else at)
-        state.floor.pressed_at = None
+        state.confirmation.caller_began(event.item_id, pressed_at or at)
     elif state.link.ahead:
         state.link.ahead = False  # its answer overtook it
     elif state.link.owed_since is None:

@@ -152,11 +152,11 @@ def _refused(state: CallState, sent: Sent, code: str, at: int) -> list[Effect]:
     if sent.type == "conversation.item.create" and sent.item_id:
         kept = state.save(state.transcript.lost(sent.item_id, at))
         return kept + state.tell_error("not_accepted", "This message was not accepted", at, event_id=sent.asked_by)
-    if sent.type == "input_audio_buffer.commit" and monologue.just_parted(state, at):
-        state.floor.pressed_at = None  # all of it went in the last part
-        return []
-    if sent.type == "input_audio_buffer.commit" and not state.life.caller_gone:
-        return state.tell_error("no_speech", "There was no sound to send", at, event_id=sent.asked_by)
+    if sent.type == "input_audio_buffer.commit":
+        state.floor.pressed_at = None
+        all_parted = monologue.just_parted(state, at)  # all of it went in the last part
+        if not all_parted and not state.life.caller_gone:
+            return state.tell_error("no_speech", "There was no sound to send", at, event_id=sent.asked_by)
     return []
 
 

@@ -176,6 +176,29 @@ def test_nothing_is_committed_while_the_button_is_held_and_once_when_it_is_let_g
     assert [event["type"] for event in scene.to_model()[before:]] == [COMMIT, "response.create"]
 
 
+@pytest.mark.parametrize("end", ["committed", "refused", "switched off"])
+def test_a_press_that_is_over_lets_silence_begin_however_it_ended(end: str) -> None:
+    scene = Scene(clips={"are_you_there": bytes(400 * MS)}).live()
+    ask_for(scene, None)
+    scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(60 * MS)))
+
+    if end == "switched off":
+        ask_for(scene, SERVER)
+    else:
+        scene.caller("input_audio_buffer.commit")
+    if end == "committed":
+        begins(scene, "item_1")  # an item that the service has told the beginning of
+        committed(scene, "item_1")
+        scene.transcribed("item_1", "Hello")
+        scene.reply("resp_1", "item_2", "Yes?")
+    elif end == "refused":
+        error = {"type": "invalid_request_error", "code": "input_audio_buffer_commit_empty"}
+        scene.model("error", error={**error, "event_id": scene.to_model(COMMIT)[-1]["event_id"]})
+    scene.at(scene.now + 25)
+
+    assert [e["transcript"] for e in scene.told("response.output_audio_transcript.done")][-1] == "Are you still there?"
+
+
 def test_a_press_during_a_reply_stops_it() -> None:
     scene = Scene().live()
     ask_for(scene, None)
