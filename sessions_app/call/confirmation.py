@@ -122,11 +122,16 @@ class Confirmation:
             pending.answers.setdefault(item_id, None)
 
     def caller_said(self, item_id: str, text: str | None, at: int) -> None:
-        """The words of an answer are known; None when they never will be. All of them are judged as one."""
+        """The words of an answer are known, "" when it has none; None when they never will be. Judged as one."""
         pending = self.pending
         if pending is None or item_id not in pending.answers or pending.verdict not in (None, Verdict.YES):
             return
-        pending.answers[item_id] = text or ""
+        if text == "":  # a cough: nobody said anything
+            del pending.answers[item_id]
+            if not pending.answers:
+                return
+        else:
+            pending.answers[item_id] = text or ""
         words = " ".join(answer for answer in pending.answers.values() if answer)
         if pending.by == BUTTON:
             words = f"yes {words}"

@@ -20,13 +20,13 @@ def take_up(state: CallState, item: ItemBody, at: int, *, previous_id: str | Non
     fact = state.transcript.add(item, at=at, response_id=response_id, previous_id=previous_id)
     if fact is None:
         return []
+    if response_id in state.responses.hidden:
+        return _unheard(state, item.id)
     if fact.speaker == "agent":
         pending = state.confirmation.pending
         if pending is not None and response_id == pending.response_id:
             pending.item_id = item.id
         state.confirmation.agent_spoke(response_id)
-    if response_id in state.responses.hidden:
-        return _unheard(state, item.id)
     shown = {"type": "conversation.item.added", "item": shown_item(item), "previous_item_id": previous}
     told = state.tell(shown, at, in_order=fact.speaker == "agent")
     effects = told + state.save(fact)

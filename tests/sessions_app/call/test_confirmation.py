@@ -113,6 +113,30 @@ def test_transcript_that_comes_after_the_wait_is_no_yes():
     assert confirmation.decide("book", "v1", 2500) is Decision.ASK
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_cough_beside_a_yes_takes_nothing_from_it(order: tuple[int, int]):
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_began("item_2", 1800)
+
+    for number in order:
+        confirmation.caller_said(f"item_{number}", {1: "", 2: "Yes."}[number], 2000)
+
+    assert confirmation.decide("book", "v1", 2500) is Decision.RUN
+
+
+def test_cough_alone_is_no_answer_and_the_yes_after_it_counts():
+    confirmation = asked()
+    confirmation.caller_began("item_1", 1200)
+    confirmation.caller_said("item_1", "", 2000)
+    alone = confirmation.decide("book", "v1", 2500)
+
+    confirmation.caller_began("item_2", 3000)
+    confirmation.caller_said("item_2", "Yes.", 4000)
+
+    assert (alone, confirmation.decide("book", "v1", 4500)) == (Decision.ASK, Decision.RUN)
+
+
 def test_failed_transcript_is_no_yes():
     confirmation = asked()
     confirmation.caller_began("item_1", 1200)

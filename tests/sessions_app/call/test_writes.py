@@ -86,6 +86,17 @@ def test_yes_counts_though_the_caller_was_asked_to_wait_meanwhile():
     assert [run.call_id for run in scene.runs(commit=True) if run.name == "book"] == ["call_2"]
 
 
+def test_cough_after_the_recap_takes_nothing_from_the_yes_after_it():
+    scene = asked()
+    scene.speech("item_cough", "")
+    scene.reply("resp_cough", "item_reply", "Pardon?")  # to the cough: nobody hears it
+
+    scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert [run.confirmed_by for run in scene.runs(commit=True)] == ["item_yes"]
+
+
 def test_typed_yes_counts():
     scene = asked()
     scene.typed("yes", item_id="item_yes")
