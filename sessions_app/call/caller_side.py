@@ -181,7 +181,8 @@ def _introduce(state: CallState, event: said.Introduce, at: int) -> list[Effect]
         changes["output_modalities"] = list(modalities)
     before, effects = listening.turn_detection(state), []
     if event.hands_free is not None:
-        state.floor.hands_free, state.floor.more_time = event.hands_free, event.more_time
+        hands_free = event.hands_free and state.brief.hands_free
+        state.floor.hands_free, state.floor.more_time = hands_free, event.more_time
     if state.floor.hands_free:
         state.floor.pressed_at = None
     detection = listening.turn_detection(state)

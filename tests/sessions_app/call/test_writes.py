@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sessions_app.effects import ItemSaved, LeaveTask, ToCaller
 from sessions_app.events import encode_audio
-from tests.sessions_app.call.script import QUESTION, Scene, booked, looked, recap
+from tests.sessions_app.call.script import QUESTION, SESSION, Scene, booked, looked, recap
 
 
 def asked(**brief: object) -> Scene:
@@ -92,6 +93,24 @@ def test_cough_after_the_recap_takes_nothing_from_the_yes_after_it():
     scene.reply("resp_cough", "item_reply", "Pardon?")  # to the cough: nobody hears it
 
     scene.speech("item_yes", "Yes.")
+    call_again(scene)
+
+    assert [run.confirmed_by for run in scene.runs(commit=True)] == ["item_yes"]
+
+
+def test_yes_by_the_button_that_is_held_counts_whatever_detection_the_caller_asks_for():
+    audio: Any = SESSION["audio"]
+    by_button = {**SESSION, "audio": {**audio, "input": {**audio["input"], "turn_detection": None}}}
+    scene = asked(session=by_button)
+    detection = {"input": {"turn_detection": {"type": "server_vad"}}}
+    scene.caller("session.update", session={"type": "realtime", "audio": detection})
+
+    scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(200 * 48)))
+    scene.caller("input_audio_buffer.commit")
+    scene.model("input_audio_buffer.committed", item_id="item_yes")
+    body = {"id": "item_yes", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+    scene.model("conversation.item.added", item=body)
+    scene.transcribed("item_yes", "Yes.")
     call_again(scene)
 
     assert [run.confirmed_by for run in scene.runs(commit=True)] == ["item_yes"]
