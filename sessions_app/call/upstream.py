@@ -80,6 +80,8 @@ def go_on(state: CallState, at: int) -> list[Effect]:
         return effects + turns.say_line(state, "say_again", at)
     if owed is Purpose.RECAP:
         state.functions.recap_due = True
+    elif owed is Purpose.GOODBYE:
+        state.functions.hang_up_due = True
     elif owed is not None:
         effects += state.ask(Purpose.ANSWER, at)
     return effects + tool_side.answer_if_ready(state, at)

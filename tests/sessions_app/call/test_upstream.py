@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,29 @@ def test_reply_that_was_lost_ends_for_the_caller_and_is_asked_for_again():
     assert words(seeds)[2] == ("assistant", "We have")
     assert (scene.item("item_2").text, scene.item("item_2").interrupted) == ("We have Tuesday at ten.", True)
     assert len(scene.to_model("response.create")) == asked + 1
+
+
+@pytest.mark.parametrize("how", ["lost", "failed"])
+def test_goodbye_that_was_not_said_is_said_again_and_the_call_ends(how: str):
+    scene = Scene().live()
+    scene.calls("resp_2", ("call_1", "bye", "{}"))
+    scene.tool("call_1", replace(looked(), then="hang_up"))
+    scene.begin_reply("resp_3", "item_3")
+
+    if how == "lost":
+        lose(scene)
+        reconnect(scene)
+    else:
+        details = {"type": "failed", "error": {"code": "server_error"}}
+        scene.model("response.done", response={"id": "resp_3", "status": "failed", "status_details": details})
+    scene.at(scene.now + 0.1)
+
+    again = scene.to_model("response.create")[2]["response"]["instructions"]
+    scene.reply("resp_4", "item_4", "Goodbye.", sound_ms=500)
+    scene.at(scene.now + 5)
+
+    assert '"Goodbye."' in again
+    assert (scene.end().reason, scene.hang_up().code) == ("goodbye", 1000)
 
 
 def test_request_that_was_not_answered_goes_to_the_new_session_once():
