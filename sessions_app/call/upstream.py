@@ -196,16 +196,19 @@ def _cut_response(state: CallState, response_id: str, at: int) -> list[Effect]:
     """A reply ends where it was lost. What came of it is on its way to the caller, who is told how each part ended."""
     effects: list[Effect] = []
     ids = {"response_id": response_id, "output_index": 0}
+    hidden = response_id in state.responses.hidden
     output: list[dict[str, Any]] = []
     for entry in state.transcript.unfinished(response_id):
         entry.done = True
         effects += items.broke_off(state, entry, at)
+        if hidden:
+            continue
         body = {**items.shown_now(entry), "status": "incomplete"}
         output.append(body)
         done = {"type": "conversation.item.done", "item": body, "previous_item_id": entry.previous}
         effects += state.tell(done, at, in_order=True)
         effects += state.tell({"type": "response.output_item.done", **ids, "item": body}, at, in_order=True)
-    if response_id in state.responses.hidden:
+    if hidden:
         return effects
     response = {
         "object": "realtime.response",

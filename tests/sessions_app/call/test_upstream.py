@@ -131,6 +131,19 @@ def test_goodbye_that_was_not_said_is_said_again_and_the_call_ends(how: str):
     assert (scene.end().reason, scene.hang_up().code) == ("goodbye", 1000)
 
 
+def test_words_of_a_hidden_reply_are_not_told_when_its_session_is_lost():
+    scene = Scene().live()
+    scene.speech("item_u1", "I have chest pain")
+    scene.reply("resp_2", "item_2", "Which day would you like?", finished=False)
+    told = len(scene.told())
+
+    lose(scene)
+
+    assert [event for event in scene.told()[told:] if "Which day" in str(event)] == []
+    item = scene.item("item_2")
+    assert (item.text, item.heard_chars, item.interrupted) == ("Which day would you like?", 0, True)
+
+
 def test_request_that_was_not_answered_goes_to_the_new_session_once():
     scene = Scene().live()
     scene.typed("Hello?")
