@@ -38,6 +38,7 @@ def no_words(state: CallState, item_id: str, at: int) -> list[Effect]:
         if _is_heard(state, response_id) and not chatter.asked:
             chatter.asked = True
             return effects
+        _answers_nothing(state, response_id)
         effects += turns.stop_reply(state, at)
     if chatter.in_a_row >= ASKED_AGAIN_AT and not chatter.asked:
         chatter.asked = True
@@ -51,7 +52,13 @@ def is_answer(state: CallState, response_id: str, purpose: Purpose) -> bool:
     if purpose is not Purpose.AUTOMATIC or not unsaid or unsaid != state.transcript.newest_caller_item:
         return False
     state.chatter.response_id = response_id
+    _answers_nothing(state, response_id)
     return True
+
+
+def _answers_nothing(state: CallState, response_id: str) -> None:
+    """What tools found is not said in this response: it is asked for when that is over."""
+    state.functions.answer_due |= response_id == state.responses.answers_for_us
 
 
 def asks_for_tools(state: CallState) -> bool:

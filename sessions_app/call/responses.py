@@ -56,6 +56,7 @@ class Responses:
         self.overtaken: dict[str, ResponseDone] = {}  # ends that came before their beginnings
         self.hidden: set[str] = set()  # the caller hears and reads nothing of these
         self.stopped: set[str] = set()  # nothing new of these, but how they end
+        self.answers_for_us = ""  # the newest that answers tool outputs in place of a request of ours
         self._cancelled: str | None = None
         self._cancels: deque[int] = deque(maxlen=MAX_CANCELS)  # when
         self._asked: Request | None = None
@@ -108,7 +109,9 @@ class Responses:
         if mine:
             self._asked = None
         # Whatever begins now has the tool outputs before it: an answer that still waits would say it twice.
-        self._waiting = deque(r for r in self._waiting if r.purpose is not Purpose.ANSWER)
+        if any(request.purpose is Purpose.ANSWER for request in self._waiting):
+            self._waiting = deque(r for r in self._waiting if r.purpose is not Purpose.ANSWER)
+            self.answers_for_us = response_id
         return self.purpose
 
     def stop(self, response_id: str, at: int) -> bool:
@@ -134,8 +137,11 @@ class Responses:
         if asked is None or event_id != asked.event_id:
             return False
         self._asked = None
-        if asked.purpose is not Purpose.ANSWER:  # the active response answers the same outputs
+        unheard = self.active_id is not None and self.active_id in self.hidden | self.stopped
+        if asked.purpose is not Purpose.ANSWER or unheard:
             self._waiting.appendleft(asked)
+        else:
+            self.answers_for_us = self.active_id or ""
         return True
 
     def drop(self) -> None:

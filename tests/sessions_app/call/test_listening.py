@@ -11,7 +11,7 @@ from sessions_app.call.arrivals import Arrivals
 from sessions_app.call.monologue import MAX_PART_MS
 from sessions_app.effects import CallEnded, ItemSaved, Record
 from sessions_app.events import encode_audio
-from tests.sessions_app.call.script import MS, SESSION, Scene
+from tests.sessions_app.call.script import MS, SESSION, Scene, looked
 
 COMMIT = "input_audio_buffer.commit"
 GREETING = "item_greeting"
@@ -345,6 +345,40 @@ def test_sound_without_words_is_not_answered_and_runs_no_tool(transcript_first: 
     assert [event["response_id"] for event in scene.to_model("response.cancel")] == ["resp_item_1"]
     assert scene.runs(commit=False) == scene.runs(commit=True) == []
     assert scene.outputs() == {}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("committed", "created", "refused", "transcribed"),
+        ("committed", "created", "transcribed", "refused"),
+        ("committed", "transcribed", "created", "refused"),
+        ("created", "committed", "transcribed"),
+    ],
+)
+def test_what_a_tool_found_is_said_though_a_sound_without_words_took_its_answer(order: tuple[str, ...]) -> None:
+    scene = Scene().live()
+    scene.calls("resp_1", ("call_1", "look", "{}"))
+    begins(scene, "item_1")
+    scene.tool("call_1", looked())
+    stops(scene, "item_1")
+
+    for step in order:
+        if step == "committed":
+            committed(scene, "item_1")
+        elif step == "created":
+            answered(scene, "resp_2")
+        elif step == "transcribed":
+            scene.transcribed("item_1", "")
+        else:  # there is an active response
+            asked = scene.to_model("response.create")[-1]
+            error = {"type": "invalid_request_error", "code": "conversation_already_has_active_response"}
+            scene.model("error", error={**error, "event_id": asked["event_id"]})
+    before = len(scene.to_model("response.create"))
+    scene.model("response.done", response={"id": "resp_2", "status": "cancelled", "output": []})
+
+    assert [event["response_id"] for event in scene.to_model("response.cancel")] == ["resp_2"]
+    assert len(scene.to_model("response.create")) == before + 1
 
 
 def test_many_sounds_without_words_are_asked_about_once_and_never_answered() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from sessions_app.call.responses import Purpose, Request, Responses
 from sessions_app.dialect.said import REQUEST_KEY
 
@@ -37,8 +39,24 @@ def test_answer_that_waits_is_dropped_when_another_response_begins():
     purpose = responses.created("resp_2", None)
 
     assert purpose is Purpose.AUTOMATIC
+    assert responses.answers_for_us == "resp_2"
     assert responses.done("resp_2") == []
     assert responses.release() == []
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_refused_answer_waits_for_its_turn_unless_the_active_response_is_heard_in_its_place(*, heard: bool):
+    responses = in_session()
+    mine = request(1, Purpose.ANSWER)
+    responses.ask(mine)
+    responses.created("resp_auto", None)
+    if not heard:
+        responses.stop("resp_auto", 0)
+
+    responses.refused("client_1")
+
+    assert responses.answers_for_us == ("resp_auto" if heard else "")
+    assert responses.done("resp_auto") == ([] if heard else [mine])
 
 
 def test_refused_request_of_the_caller_goes_out_after_the_active_response():
