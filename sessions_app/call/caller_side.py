@@ -121,8 +121,8 @@ def _clear(state: CallState, event: said.Clear, at: int) -> list[Effect]:
 
 
 def _user_text(state: CallState, event: said.UserText, at: int) -> list[Effect]:
-    if event.item_id is not None and state.transcript.taken(event.item_id):
-        return state.tell_error("invalid_value", "This item id is taken", at, event_id=event.event_id)
+    if (reason := items.refusal(state, event)) is not None:
+        return items.refuse(state, event, reason, at)
     item_id = event.item_id or state.tally.new_id("item")
     tool_side.recap_heard(state, at)
     state.confirmation.caller_began(item_id, at)

@@ -42,11 +42,25 @@ def take_up_begun(state: CallState, at: int) -> list[Effect]:
     return effects
 
 
+def refusal(state: CallState, event: said.UserText) -> tuple[str, str] | None:
+    """Return why a message cannot be taken up, as a code and in words, or None when it can."""
+    if state.transcript.full:
+        return "too_many_items", "This call holds as many messages as it can"
+    taken = event.item_id is not None and state.transcript.taken(event.item_id)
+    return ("invalid_value", "This item id is taken") if taken else None
+
+
+def refuse(state: CallState, event: said.UserText, reason: tuple[str, str], at: int) -> list[Effect]:
+    """Tell the caller that its message is not taken up. What it says may be an alarm all the same."""
+    told = state.tell_error(*reason, at, event_id=event.event_id)
+    return told + turns.caller_words(state, event.item_id or "", event.text, at)
+
+
 def take_up_written(state: CallState, event: said.UserText, at: int) -> list[Effect]:
     """Take up what the caller wrote where no session answers it: it was said all the same, and may be an alarm."""
+    if (reason := refusal(state, event)) is not None:
+        return refuse(state, event, reason, at)
     item_id = event.item_id or state.tally.new_id("item")
-    if state.transcript.taken(item_id):
-        return state.tell_error("invalid_value", "This item id is taken", at, event_id=event.event_id)
     state.transcript.will_add(item_id, event.text, "text", at)
     return take_up(state, written_item(item_id, event.text), at)
 

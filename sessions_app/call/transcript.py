@@ -61,6 +61,11 @@ class Transcript:
     def began_at(self, item_id: str) -> int | None:
         return self._begun.get(item_id)
 
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many items as it may, those counted that are on their way."""
+        return len(self._entries) + len(self._written) >= MAX_ITEMS
+
     def taken(self, item_id: str) -> bool:
         """Whether an item of this id is there, or on its way."""
         return item_id in self._entries or item_id in self._written
@@ -83,6 +88,7 @@ class Transcript:
     ) -> ItemSaved | None:
         """Take an item up in its order. None for what is no talk, and for what has been taken up before."""
         if body.id in self._entries or len(self._entries) >= MAX_ITEMS:
+            self._forget(body.id)
             return None
         position = self._place(body.id, previous_id)
         if body.type != "message" or body.role not in ("user", "assistant"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sessions_app.call.responses import CANCELS_WITHIN_MS, MAX_CANCELS
 from sessions_app.call.sound import MAX_GAPS, CallerSound
 from sessions_app.call.tally import MAX_STORED_ASKED
+from sessions_app.call.transcript import MAX_ITEMS
 from sessions_app.effects import EventSeen
 from sessions_app.events import encode_audio
 from tests.sessions_app.call.script import MS, Scene
@@ -100,6 +101,21 @@ def test_what_a_caller_asks_without_end_is_counted_and_few_of_it_are_rows():
         assert len(rows) == MAX_STORED_ASKED
         assert scene.end().counters[f"{direction}:{kind}"] == 3 * MAX_STORED_ASKED
     assert len(scene.told("error")) == 3 * MAX_STORED_ASKED
+
+
+def test_messages_beyond_what_a_call_can_hold_are_refused_and_an_alarm_among_them_is_heard():
+    scene = Scene().live()
+
+    for n in range(MAX_ITEMS + 1):
+        content = [{"type": "input_text", "text": "Hello?" if n < MAX_ITEMS else "I have chest pain"}]
+        item = {"id": f"item_{n}", "type": "message", "role": "user", "content": content}
+        scene.caller("conversation.item.create", item=item, event_id=f"mine_{n}")
+
+    refused = [(event["error"]["code"], event["error"]["event_id"]) for event in scene.told("error")]
+    messages = [event for event in scene.to_model("conversation.item.create") if event["item"]["role"] == "user"]
+    assert len(messages) == MAX_ITEMS - 1  # the greeting is one
+    assert refused == [("too_many_items", f"mine_{n}") for n in (MAX_ITEMS - 1, MAX_ITEMS)]
+    assert len(scene.told("frontdesk.emergency")) == 1
 
 
 def test_barge_ins_by_voice_cancel_nothing_and_cut_each_item_once():
