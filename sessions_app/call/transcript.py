@@ -51,12 +51,14 @@ class Transcript:
         self.newest_caller_item: str | None = None
 
     def speech_began(self, item_id: str, at: int) -> None:
-        self._begun[item_id] = at
+        if item_id not in self._entries:
+            self._begun[item_id] = at
 
     def speech_ended(self, item_id: str, at: int) -> None:
-        self._begun.setdefault(item_id, at)
-        self._ended[item_id] = at
         self.newest_caller_item = item_id
+        if item_id not in self._entries:
+            self._begun.setdefault(item_id, at)
+            self._ended[item_id] = at
 
     def began_at(self, item_id: str) -> int | None:
         return self._begun.get(item_id)

@@ -133,6 +133,18 @@ def test_words_that_had_come_are_kept_when_the_rest_does_not(end: str, *, added_
     assert (kept.transcript_state, kept.text) == ("failed", "I would like a clea")
 
 
+def test_end_of_speech_that_comes_after_its_words_takes_nothing_from_them():
+    scene = Scene().live()
+    body = {"id": "item_u1", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+    scene.model("conversation.item.added", item=body)
+    scene.transcribed("item_u1", "Good morning")
+
+    scene.model("input_audio_buffer.speech_stopped", item_id="item_u1", audio_end_ms=800)
+    scene.take(scene.call.stop("stopped", now=scene.now))
+
+    assert (scene.item("item_u1").transcript_state, scene.item("item_u1").text) == ("done", "Good morning")
+
+
 def test_speech_that_ends_before_it_begins_lasted_no_time():
     scene = Scene().live()
     scene.caller("input_audio_buffer.append", audio=encode_audio(bytes(900 * MS)))
