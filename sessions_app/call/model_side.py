@@ -27,6 +27,7 @@ FATAL_CODES = frozenset(
         "beta_api_shape_disabled",
     }
 )
+COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 MAX_ID_CHARS = 64
 RATE_LIMIT_WAIT_MS = 2000
 
@@ -125,7 +126,7 @@ def _error(state: CallState, event: events.Error, at: int) -> list[Effect]:
         return upstream.renew(state, code, at)
     sent = state.sent.pop(event.error.event_id or "", None)
     if sent is not None and event.error.event_id == state.floor.own_commit:
-        return monologue.refused(state, at)
+        return monologue.refused(state, at, empty=code == COMMIT_EMPTY)
     if sent is not None and sent.type == "session.update" and _goes_plain(state, event):
         return [*state.note_own("hints.refused", at, code=code), *upstream.configure(state, at)]
     if sent is not None and sent.seed_id:

@@ -59,9 +59,14 @@ def is_leftover(state: CallState, item_id: str) -> bool:
     return True
 
 
-def refused(state: CallState, at: int) -> list[Effect]:
-    """There was nothing to commit: the caller has stopped, or had just been heard."""
+def refused(state: CallState, at: int, *, empty: bool) -> list[Effect]:
+    """Our commit was refused. When it was `empty`, the caller had just been heard, or has stopped and nobody told."""
+    since = state.monologue.since
     state.monologue.asked_in = state.monologue.stopped = None
+    # Whoever began after we had asked has only just begun; with push-to-talk there is no end to be told.
+    stopped = not state.floor.hands_free or (since is not None and at - since >= MAX_PART_MS)
+    if empty and stopped and state.floor.speaking is not None:
+        return _fell_silent(state, at)
     state.monologue.since = at
     return []
 
@@ -73,11 +78,16 @@ def just_parted(state: CallState, at: int) -> bool:
 
 
 def silent_part(state: CallState, item_id: str, at: int) -> list[Effect]:
-    """A part has no words: the caller stopped before it, and nobody told. What was said is answered now."""
+    """A part has no words: the caller stopped before it."""
     if item_id not in state.monologue.parts or not state.floor.hands_free or state.floor.speaking is None:
         return []
+    return _fell_silent(state, at)
+
+
+def _fell_silent(state: CallState, at: int) -> list[Effect]:
+    """The caller stopped, and nobody told: what it said until then is answered now."""
     state.floor.speaking = state.monologue.since = None
-    return [*state.send(state.responses.release(), at), *state.ask(Purpose.ANSWER, at)]
+    return [*state.ask(Purpose.ANSWER, at), *state.send(state.responses.release(), at)]
 
 
 def _asked(state: CallState) -> bool:

@@ -302,6 +302,55 @@ def test_a_part_without_words_ends_a_monologue_that_nobody_told_the_end_of() -> 
     assert len(scene.to_model("response.create")) == asked + 1
 
 
+def nothing_to_commit(scene: Scene) -> None:
+    error = {"type": "invalid_request_error", "code": "input_audio_buffer_commit_empty"}
+    scene.model("error", error={**error, "event_id": scene.to_model(COMMIT)[-1]["event_id"]})
+
+
+def test_a_microphone_that_stops_in_mid_sentence_is_answered_at_the_part_that_is_empty() -> None:
+    scene = Scene(clips={"are_you_there": bytes(400 * MS)}).live()
+    begins(scene, "item_1")
+    scene.at(1.0 + MAX_PART_MS / 1000)
+    committed(scene, "item_1")
+    scene.transcribed("item_1", "I would like to")
+    asked = len(scene.to_model("response.create"))
+
+    scene.at(1.0 + 2 * MAX_PART_MS / 1000)
+    nothing_to_commit(scene)
+    at_once = len(scene.to_model("response.create"))
+    scene.reply("resp_1", "item_2", "Yes?")
+    scene.at(scene.now + 45)
+
+    assert at_once == asked + 1
+    assert len(scene.to_model(COMMIT)) == 2
+    assert "Are you still there?" in str(scene.told("response.output_audio_transcript.done"))
+
+
+def test_who_has_just_begun_to_speak_is_not_answered_when_a_part_comes_too_late() -> None:
+    scene = Scene().live()
+    begins(scene, "item_1")
+    scene.at(1.0 + MAX_PART_MS / 1000)
+    stops(scene, "item_1")
+    committed(scene, "item_1")
+    begins(scene, "item_2")
+    asked = len(scene.to_model("response.create"))
+
+    nothing_to_commit(scene)
+
+    assert len(scene.to_model("response.create")) == asked
+
+
+def test_a_sentence_that_the_button_ends_before_it_sounds_holds_no_answer_back() -> None:
+    scene = Scene().live()
+    begins(scene, "item_1")
+    asked = len(scene.to_model("response.create"))
+    ask_for(scene, None)
+
+    nothing_to_commit(scene)
+
+    assert len(scene.to_model("response.create")) == asked + 1
+
+
 def test_a_button_that_is_held_for_two_minutes_commits_in_parts_and_is_answered_when_let_go() -> None:
     scene = Scene(max_call_ms=900_000).live()
     ask_for(scene, None)
