@@ -68,10 +68,8 @@ class Confirmation:
     def __init__(self) -> None:
         self.pending: Pending | None = None
 
-    def begin(self, pending: Pending) -> Pending | None:
-        """Ask for a new yes; return the question that it replaces."""
-        replaced, self.pending = self.pending, pending
-        return replaced
+    def begin(self, pending: Pending) -> None:
+        self.pending = pending
 
     def end(self) -> Pending | None:
         ended, self.pending = self.pending, None

@@ -185,6 +185,13 @@ class CallState:
             return self.tell(event, at)
         return [*self.tally.note("own", event["type"], at)]
 
+    def close_question(self, answer: str, at: int) -> list[Effect]:
+        """Close the question that waits for a yes, if one does, and tell the caller how it ended."""
+        closed = self.confirmation.end()
+        if closed is None:
+            return []
+        return self.tell_own({"type": "frontdesk.confirm_closed", "token": closed.token, "answer": answer}, at)
+
     def tell_error(
         self, code: str, message: str, at: int, *, event_id: str | None = None, param: str | None = None
     ) -> list[Effect]:

@@ -115,10 +115,9 @@ def _decide(state: CallState, call: FunctionCall, result: ToolResult, at: int) -
 
 def _commit(state: CallState, call: FunctionCall, at: int) -> list[Effect]:
     """The caller has said yes to exactly these values: they run once."""
-    pending = state.confirmation.end()
+    pending = state.confirmation.pending
     assert pending is not None
-    closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "yes"}
-    return [*state.tell_own(closed, at), *run(state, call, at, commit=True, yes=pending)]
+    return [*state.close_question("yes", at), *run(state, call, at, commit=True, yes=pending)]
 
 
 def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: int) -> list[Effect]:
@@ -126,12 +125,8 @@ def _ask_caller(state: CallState, call: FunctionCall, result: ToolResult, at: in
     assert recap is not None
     token = state.tally.new_id("confirm")
     asked = Pending(token, call.name, recap.digest, recap.question, recap.spoken, recap.lines)
-    replaced = state.confirmation.begin(asked)
-    effects: list[Effect] = []
-    if replaced is not None:
-        effects += state.tell_own(
-            {"type": "frontdesk.confirm_closed", "token": replaced.token, "answer": "replaced"}, at
-        )
+    effects = state.close_question("replaced", at)
+    state.confirmation.begin(asked)
     effects += state.tell_own(asked.as_shown(), at)
     state.functions.recap_due = True
     return effects + give_output(state, call.call_id, result.output, at)
@@ -214,9 +209,7 @@ def recap_said(state: CallState, transcript: str, at: int) -> list[Effect]:
     effects = state.note_own("recap.incomplete", at, attempt=pending.recaps)
     if pending.recaps < MAX_RECAPS:
         return effects + state.say_exactly(Purpose.RECAP, pending.question, at)
-    state.confirmation.end()
-    closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "expired"}
-    effects += [LeaveTask(pending.question), *state.tell_own(closed, at)]
+    effects += [LeaveTask(pending.question), *state.close_question("expired", at)]
     sorry = "I could not read that back to you correctly, so I have left a note, and our staff will call you back."
     return effects + state.say_exactly(Purpose.ANSWER, sorry, at)
 
@@ -250,9 +243,7 @@ def response_over(state: CallState, response_id: str, at: int) -> list[Effect]:
     """A response is over. A yes that it should have acted on, and did not, lapses: it was given to be used now."""
     if not state.confirmation.lapses(response_id) or state.functions.waiting or state.functions.held is not None:
         return []
-    lapsed = state.confirmation.end()
-    assert lapsed is not None
-    return state.tell_own({"type": "frontdesk.confirm_closed", "token": lapsed.token, "answer": "expired"}, at)
+    return state.close_question("expired", at)
 
 
 def button(state: CallState, token: str, answer: str, at: int, *, event_id: str | None = None) -> list[Effect]:
@@ -262,9 +253,7 @@ def button(state: CallState, token: str, answer: str, at: int, *, event_id: str 
     words = "Yes." if answer == "yes" else "No, I would like to change something."
     effects = state.note_own("confirmation.button", at, answer=answer)
     if answer == "change":
-        state.confirmation.end()
-        closed = {"type": "frontdesk.confirm_closed", "token": token, "answer": "change"}
-        effects += state.tell_own(closed, at)
+        effects += state.close_question("change", at)
     return effects + caller_message(state, words, "button", at) + state.ask(Purpose.CALLER, at)
 
 
@@ -274,9 +263,7 @@ def caller_answered(state: CallState, item_id: str, text: str | None, at: int) -
     pending = state.confirmation.pending
     effects: list[Effect] = []
     if pending is not None and pending.by == item_id and pending.verdict is Verdict.CHANGE:
-        state.confirmation.end()
-        closed = {"type": "frontdesk.confirm_closed", "token": pending.token, "answer": "change"}
-        effects += state.tell_own(closed, at)
+        effects += state.close_question("change", at)
     return effects + release_held(state, at)
 
 

@@ -115,11 +115,8 @@ def caller_words(state: CallState, item_id: str, text: str, at: int) -> list[Eff
         return []
     state.floor.alarm, state.floor.alarmed_item = rule.index, item_id
     state.responses.drop()
-    closed = state.confirmation.end()
     effects = state.note_own("guardrail.tripped", at, rule=rule.name, item_id=item_id)
-    if closed is not None:
-        effects += state.tell_own({"type": "frontdesk.confirm_closed", "token": closed.token, "answer": "replaced"}, at)
-    effects += stop_reply(state, at)
+    effects += state.close_question("replaced", at) + stop_reply(state, at)
     number = state.brief.emergency_number if rule.shows_emergency_number else ""
     effects += state.tell_own({"type": "frontdesk.emergency", "line": rule.line, "number": number}, at)
     effects += say_fixed(state, f"guardrail:{rule.index}", rule.line, at)
