@@ -20,9 +20,7 @@ MAX_EARLY_EVENTS = 64  # of everything else
 
 
 def on_caller(state: CallState, event: said.CallerEvent, at: int) -> list[Effect]:
-    """Take one thing that the caller said, in the vocabulary of `dialect.said`."""
-    if isinstance(event, said.Append):
-        return on_sound(state, event, at)
+    """Take one thing that the caller said, in the vocabulary of `dialect.said`; its sound comes to `on_sound`."""
     effects: list[Effect] = [*state.tally.note("from_caller", _NAMES[type(event)], at)]
     if not isinstance(event, said.Playback | said.Sound | said.Retrieve | said.Truncate | said.HasToken):
         state.stirred(at, caller=True)
@@ -58,8 +56,10 @@ def too_fast(state: CallState, at: int) -> list[Effect]:
 
 def catch_up(state: CallState, at: int, *, introductions: bool = False) -> list[Effect]:
     """The model is ready: take what waited, in order; `introductions` are those of the caller's wishes alone."""
-    early = [event for event in state.life.early if not introductions or isinstance(event, said.Introduce)]
-    state.life.early = [event for event in state.life.early if event not in early]
+    early, state.life.early = state.life.early, []
+    if introductions:
+        state.life.early = [event for event in early if not isinstance(event, said.Introduce)]
+        early = [event for event in early if isinstance(event, said.Introduce)]
     return [effect for event in early for effect in _REACTIONS[type(event)](state, event, at)]
 
 

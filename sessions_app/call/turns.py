@@ -138,8 +138,8 @@ def say_line(state: CallState, name: str, at: int, *, known_to_model: bool = Fal
     effects = say_fixed(state, name, text, at)
     if known_to_model:
         content = [{"type": "output_text", "text": text}]
-        item = {"type": "message", "role": "assistant", "content": content}
-        item["id"] = state.transcript.last_shown or state.tally.new_id("item")
+        said_as = state.transcript.last_shown
+        item = {"id": said_as, "type": "message", "role": "assistant", "content": content}
         effects += state.to_model({"type": "conversation.item.create", "item": item}, at)
     return effects
 

@@ -167,7 +167,6 @@ _HEARD: dict[type[events.ServerEvent], Any] = {
     events.Cleared: lambda e: {},
     events.ItemAdded: _item,
     events.ItemDone: _item,
-    events.ItemTruncated: lambda e: {"item_id": e.item_id, "content_index": 0, "audio_end_ms": e.audio_end_ms},
     events.TranscriptionDelta: lambda e: {"item_id": e.item_id, "content_index": 0, "delta": e.delta},
     events.TranscriptionCompleted: lambda e: {
         "item_id": e.item_id,
