@@ -65,7 +65,7 @@ class Link:
     def opening(self, at: int) -> None:
         if self.state is not LinkState.OPENING:
             self.down_since = at
-        self.state, self.connected, self.owed_since = LinkState.OPENING, False, None
+        self.state, self.connected, self.owed_since, self.malformed = LinkState.OPENING, False, None, 0
 
     def became_ready(self, at: int) -> None:
         self.state, self.heard_at = LinkState.READY, at

@@ -437,6 +437,18 @@ def test_twenty_unreadable_frames_in_a_minute_renew_the_session():
     assert (before, len(connects(scene))) == (1, 2)
 
 
+def test_unreadable_frames_of_a_session_that_is_gone_are_not_counted_against_the_next():
+    scene = Scene().live()
+    for _ in range(19):
+        scene.take(scene.call.malformed(now=scene.now))
+    lose(scene)
+    reconnect(scene)
+
+    scene.take(scene.call.malformed(now=scene.now))
+
+    assert len(connects(scene)) == 2
+
+
 def test_loss_stands_in_the_record():
     scene = Scene().live()
     lose(scene)
