@@ -41,7 +41,7 @@ class Call:
 
     def begun(self, *, now: float) -> list[Effect]:
         """The call exists: the upstream connection is asked for while the caller's socket is being accepted."""
-        return upstream.connect(self._state, self._at(now))
+        return past.settle(self._state) + upstream.connect(self._state, self._at(now))
 
     def opened(self, *, now: float, token: str = "") -> list[Effect]:
         """The caller's leg is there. With `token` it can come back when it is lost."""

@@ -10,6 +10,7 @@ from sessions_app.call.brief import Past
 from sessions_app.call.responses import Purpose
 from sessions_app.call.state import Away, CallState
 from sessions_app.call.told import ToldItem
+from sessions_app.effects import Effect
 
 IDS_A_PROCESS = 1_000_000  # ids of our own: those of another process are never met
 EVENTS_BETWEEN = 1000  # facts of the dead process may still be on their way
@@ -30,6 +31,11 @@ def restore(state: CallState, past: Past) -> None:
     state.stirred(at)
     state.away = Away(since=at, leave_at=at + LEAVE_AFTER_MS, until=at + HOLD_MS)
     state.outbox.pause(at)
+
+
+def settle(state: CallState) -> list[Effect]:
+    """Words that the other process was still to hear do not come any more."""
+    return [effect for item_id in state.transcript.pending() for effect in state.save(*state.transcript.fail(item_id))]
 
 
 def _unanswered(past: Past) -> bool:

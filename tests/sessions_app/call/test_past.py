@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sessions_app.call.brief import Past
@@ -90,6 +91,17 @@ def test_emergency_of_the_first_process_still_forbids_to_write():
     assert scene.outputs()["call_2"][0]["error_code"] == "emergency"
     assert [event["number"] for event in scene.told("frontdesk.emergency")] == ["911"]
     assert scene.runs(commit=True) == scene.runs(commit=False) == []
+
+
+def test_words_that_the_first_process_was_still_to_hear_are_awaited_no_more():
+    unheard = replace(said("item_4", 4, "caller", ""), transcript_state="pending")
+    scene = goes_on((*ASKED[:3], unheard))
+
+    first = scene.item("item_4")
+    scene.take(scene.call.caller_left(now=scene.now, code=1000))
+
+    assert (first.transcript_state, first.text) == ("failed", "")
+    assert scene.call.ended, "nothing is waited for"
 
 
 def test_its_facts_are_told_from_those_of_the_first_process():
