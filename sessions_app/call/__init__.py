@@ -168,7 +168,7 @@ class Call:
         return effects + ending.finished(state, at)
 
     def next_tick(self) -> float | None:
-        """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
+        """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is."""
         state = self._state
         times = (
             ending.next_tick(state),
@@ -178,7 +178,7 @@ class Call:
             monologue.due_at(state),
         )
         at = min((time for time in times if time is not None), default=None)
-        return None if at is None else self._started + at / 1000
+        return None if at is None or self.ended else self._started + at / 1000
 
     @property
     def ended(self) -> bool:

@@ -403,6 +403,16 @@ def test_caller_says_that_it_has_its_token_and_the_one_before_is_dropped():
     assert [effect for effect in scene.last if isinstance(effect, DropOldToken)] == [DropOldToken()]
 
 
+def test_call_that_has_ended_without_its_caller_is_over():
+    scene = Scene().live()
+    scene.model("input_audio_buffer.speech_started", item_id="item_u1", audio_start_ms=0)
+    goes(scene)
+
+    scene.take(scene.call.stop("stopped", now=2.0))
+
+    assert scene.call.next_tick() is None
+
+
 def test_caller_who_goes_while_the_call_is_ending_is_not_waited_for():
     scene = Scene().live()
     scene.model("error", error={"type": "server_error", "code": "insufficient_quota", "message": "x"})
