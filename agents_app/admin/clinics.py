@@ -14,7 +14,7 @@ from agents_app.access import access_of
 from agents_app.admin.forms import ClinicScopedForm
 from agents_app.admin.reach import reach_of
 from agents_app.admin.scoping import Clinics, ClinicScopedAdmin, ScopedInline
-from agents_app.models import Clinic, ClinicHours, ClinicOrigin, KeyRefusal, normal_origin
+from agents_app.models import Clinic, ClinicHours, ClinicOrigin, KeyRefusal, normal_origin, validate_origin
 from agents_app.sealing import SealBroken
 
 SHOWN_CHARACTERS = 4
@@ -66,6 +66,8 @@ class HoursInline(ScopedInline):
 
 class OriginForm(ClinicScopedForm):
     def clean_origin(self) -> str:
+        # Asked here already: the model's own validators run after this.
+        validate_origin(self.cleaned_data["origin"])
         # As browsers write it, so that the same site entered twice is told here and not by the database.
         return normal_origin(self.cleaned_data["origin"])
 

@@ -23,6 +23,7 @@ from agents_app.models.clinics import (
     digest,
     new_token,
     normal_origin,
+    validate_origin,
 )
 from agents_app.models.data_keys import DataKey
 from agents_app.models.services import (
@@ -61,4 +62,5 @@ __all__ = [
     "new_token",
     "normal_origin",
     "normal_service_address",
+    "validate_origin",
 ]

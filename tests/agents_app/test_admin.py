@@ -179,6 +179,17 @@ def test_same_web_site_entered_twice_is_told_and_one_is_kept_as_browsers_write_i
     assert clinic.allows_origin("https://www.example.org")
 
 
+@pytest.mark.parametrize("text", ["www.example.org", "https://", "http://[", "https://a.example:x", "ftp://a.example"])
+def test_web_site_that_is_no_origin_is_told_beside_its_field(manager: Client, clinic: Clinic, text: str):
+    row = {"origins-TOTAL_FORMS": "1", "origins-0-origin": text}
+
+    refused = manager.post(page(clinic), clinic_form(clinic, **row))
+
+    formsets = refused.context["inline_admin_formsets"]
+    assert [list(form.errors) for each in formsets for form in each.formset] == [["origin"]]
+    assert not clinic.origins.exists()
+
+
 def test_manager_cannot_join_a_group_or_add_and_remove_clinics(manager: Client, clinic: Clinic):
     fields = manager.get(page(clinic)).context["adminform"].form.fields
 
