@@ -78,7 +78,8 @@ class PublishPages:
 
     def _roll_back(self, request: HttpRequest, agent: Agent) -> HttpResponse:
         number = request.POST.get("number", "")
-        version = get_object_or_404(agent.versions, number=number if number.isdecimal() else None)
+        readable = number.isdecimal() and len(number) < 10
+        version = get_object_or_404(agent.versions, number=number if readable else None)
         try:
             roll_back(agent, version, request.user)  # type: ignore[arg-type]  # admin pages have a user
         except ValidationError as error:

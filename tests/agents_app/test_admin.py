@@ -342,7 +342,7 @@ def test_roll_back_makes_an_older_version_live_and_keeps_the_draft(manager: Clie
     assert LogEntry.objects.get().change_message == "Rolled back to version 1."
 
 
-@pytest.mark.parametrize("number", ["7", "", "x", "²", "-1"])
+@pytest.mark.parametrize("number", ["7", "", "x", "²", "-1", pytest.param("9" * 5000, id="long")])
 def test_roll_back_to_a_version_that_is_none_is_404(manager: Client, clinic: Clinic, number: str):
     agent = make_agent(clinic)
     publish(agent, None, speak=silent)
