@@ -20,6 +20,7 @@ from agents_app.publishing import freeze, lines_without_sound, publish, roll_bac
 from agents_app.readiness import reasons_against
 
 DIFF_CONTEXT_LINES = 2
+LISTED_VERSIONS = 100
 
 
 class PublishPages:
@@ -48,8 +49,12 @@ class PublishPages:
         agent = self._changeable(request, object_id)
         if request.method == "POST":
             return self._roll_back(request, agent)
-        versions = agent.versions.select_related("published_by")
-        context = {"title": _("Versions of %(name)s") % {"name": agent.name}, "versions": versions}
+        versions = list(agent.versions.select_related("published_by")[: LISTED_VERSIONS + 1])
+        context = {
+            "title": _("Versions of %(name)s") % {"name": agent.name},
+            "versions": versions[:LISTED_VERSIONS],
+            "more_than": LISTED_VERSIONS if len(versions) > LISTED_VERSIONS else None,
+        }
         return self._page(request, agent, "versions", context)
 
     @action(description=_("Talk to this receptionist"), url_path="talk", permissions=["view"], icon="call")  # type: ignore[untyped-decorator]  # unfold is untyped

@@ -12,6 +12,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
+from agents_app.admin import publish_pages
 from agents_app.admin.publish_pages import changes
 from agents_app.models import (
     FIXED_LINES,
@@ -340,6 +341,28 @@ def test_roll_back_makes_an_older_version_live_and_keeps_the_draft(manager: Clie
     assert answering(agent.public_name) == first
     assert Agent.objects.get(pk=agent.pk).greeting == "Second."
     assert LogEntry.objects.get().change_message == "Rolled back to version 1."
+
+
+def test_newest_versions_are_listed_and_the_page_says_that_there_are_more(
+    manager: Client, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+):
+    # A hundred would show the same, only later.
+    monkeypatch.setattr(publish_pages, "LISTED_VERSIONS", 2)
+    agent = make_agent(clinic)
+    shown = []
+
+    for number in range(3):
+        agent.greeting = f"Hello {number}."
+        agent.save()
+        publish(agent, None, speak=silent)
+        shown.append(manager.get(below(agent, "versions")))
+
+    assert [[version.number for version in each.context["versions"]] for each in shown] == [[1], [2, 1], [3, 2]]
+    assert ["These are the newest 2." in each.content.decode() for each in shown] == [False, False, True]
+    manager.post(below(agent, "versions"), {"number": "1"})
+    version = answering(agent.public_name)
+    assert version is not None
+    assert version.number == 1
 
 
 @pytest.mark.parametrize("number", ["7", "", "x", "²", "-1", pytest.param("9" * 5000, id="long")])
