@@ -55,7 +55,8 @@ class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
     inlines = (ItemInline, ToolCallInline)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return super().get_queryset(request).filter(pk__in=CallSession.objects.visible_to(request.user).values("pk"))
+        rows: models.QuerySet[Any] = super().get_queryset(request)
+        return rows.defer("version__content")  # a whole script for each row of the list
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         return bool(reach_of(request).managed)

@@ -224,7 +224,8 @@ class AgentViewSet(StaffViewSet):
     queryset = Agent.objects.none()  # what the schema reads the type of `id` from
 
     def get_queryset(self) -> QuerySet[Agent]:
-        return self.reader.agents().select_related("clinic", "live_version__published_by")
+        agents = self.reader.agents().select_related("clinic", "live_version__published_by")
+        return agents.defer("live_version__content")
 
 
 _FILTERS = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -129,6 +130,10 @@ class AgentAdmin(PublishPages, ClinicScopedAdmin):
         (_("Tools"), {"fields": ("tool_names",)}),
         (_("What the saved draft becomes"), {"fields": ("instructions_preview", "session_preview")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
+        rows: QuerySet[Agent] = super().get_queryset(request)
+        return rows.defer("live_version__content")  # a whole script for each row of the list
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)

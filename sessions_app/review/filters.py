@@ -122,7 +122,8 @@ def with_figures(calls: CallSessionQuerySet) -> CallSessionQuerySet:
     """Add to each call, in the same query, what a row of the list shows: `tools_failed` and `worst_delay_ms`."""
     failed = ToolCall.objects.filter(session=OuterRef("pk"), status__in=FAILED).order_by().values("session")
     delays = Item.objects.filter(session=OuterRef("pk")).order_by().values("session")
-    return calls.select_related("clinic", "version__agent", "reviewed_by").annotate(
+    rows = calls.select_related("clinic", "version__agent", "reviewed_by").defer("version__content")
+    return rows.annotate(
         tools_failed=Coalesce(
             Subquery(failed.annotate(n=Count("pk")).values("n"), output_field=IntegerField()),
             0,

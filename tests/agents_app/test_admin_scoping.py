@@ -263,6 +263,17 @@ def test_list_takes_as_many_queries_for_three_rows_as_for_one(model: type[Model]
     assert count() == with_one
 
 
+@pytest.mark.parametrize("model", [Agent, CallSession], ids=lambda model: model.__name__)
+def test_list_leaves_what_was_published_in_the_database(
+    model: type[Model], manager: Client, mine: dict[type[Model], Model]
+):
+    with CaptureQueriesContext(connection) as queries:
+        listed = manager.get(address(model, "changelist")).context["cl"].result_list
+
+    assert list(listed) == [mine[model]]
+    assert [query for query in queries.captured_queries if '."content"' in query["sql"]] == []
+
+
 @pytest.mark.parametrize("model", by_name(PLATFORM_ONLY), ids=lambda model: model.__name__)
 def test_rows_of_the_installation_are_closed_to_managers(model: type[Model], manager: Client, platform: Client):
     pages = ("changelist", "add")

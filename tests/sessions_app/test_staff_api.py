@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from agents_app.models import ApiToken, Clinic, ClinicGroup
 from sessions_app.models import CallSession, CallView
@@ -246,6 +248,17 @@ def test_the_list_takes_as_many_queries_for_three_rows_as_for_one(clinic, staff,
         response = staff.get("/api/calls/")
 
     assert len(ids(response)) == 3
+
+
+@pytest.mark.parametrize("path", ["/api/agents/", "/api/calls/", "/calls/"])
+def test_lists_leave_what_was_published_in_the_database(clinic, staff, path):
+    make_booking(clinic)
+
+    with CaptureQueriesContext(connection) as queries:
+        response = staff.get(path)
+
+    assert response.status_code == 200
+    assert [query for query in queries.captured_queries if '."content"' in query["sql"]] == []
 
 
 def test_the_schema_is_valid_and_complete():
