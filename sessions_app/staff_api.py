@@ -80,6 +80,12 @@ class BoundedPages(CursorPagination):
         except InvalidPosition:  # DRF takes a cursor's position to the database unread
             raise NotFound(self.invalid_cursor_message) from None
 
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = super().decode_cursor(request)
+        if cursor is not None and "\x00" in str(cursor.position):  # PostgreSQL refuses to look for it
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
+
 
 class AgentsByName(BoundedPages):
     ordering = ("name", "pk")

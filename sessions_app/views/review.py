@@ -124,6 +124,7 @@ def events(request: HttpRequest, call_id: UUID) -> HttpResponse:
     reader.note(session, CallView.Door.PAGE)
     log = session.events.all()
     direction, part, after = (request.GET.get(name, "") for name in ("direction", "type", "after"))
+    part = part.replace("\x00", "")  # PostgreSQL refuses to look for it
     if direction in Event.Direction.values:
         log = log.filter(direction=direction)
     if part:

@@ -195,6 +195,12 @@ def test_a_cursor_that_cannot_be_read_is_a_404(clinic, staff, cursor):
     assert staff.get(f"/api/calls/?cursor={cursor}").status_code == 404
 
 
+def test_a_cursor_with_a_nul_is_a_404(clinic, staff):
+    make_call(clinic)
+
+    assert [staff.get(f"/api/{rows}/?cursor=cD0lMDA=").status_code for rows in ("agents", "calls")] == [404, 404]
+
+
 def test_calls_are_filtered_as_on_the_page(clinic, staff):
     booked = make_call(clinic)
     failed = make_call(clinic, outcome="failed", end_reason="upstream", reviewed_at=datetime.now(UTC))

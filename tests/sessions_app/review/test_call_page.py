@@ -315,6 +315,7 @@ def test_the_event_log_can_be_narrowed_by_direction_and_type(clinic, staff):
     assert log("?direction=to_model") == [updated]
     assert log("?type=created") == [created]
     assert log("?type=nothing") == []
+    assert log("?type=%00created") == [created]
     assert log("?direction=x&after=y") == [created, updated]
     assert "to the model session.update event_id evt_1" in text_of(staff.get(f"/calls/{call.pk}/events/"))
 
