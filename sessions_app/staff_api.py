@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError as InvalidPosition
 from django.db.models import QuerySet
 from django.urls import path
+from django.utils.translation import gettext as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
@@ -243,6 +244,7 @@ _FILTERS = [
     OpenApiParameter("tool_failed", bool, description="Only calls in which a tool failed."),
     OpenApiParameter("unreviewed", bool, description="Only calls that have ended and wait for a review."),
 ]
+_FLAGS = [each.name for each in _FILTERS if each.type is bool]
 
 
 class CallViewSet(StaffViewSet):
@@ -260,8 +262,12 @@ class CallViewSet(StaffViewSet):
         """Refuse a filter that cannot be read: to leave it out would answer another question. No search of words."""
         asked = {name: value for name, value in self.request.query_params.items() if name != "words"}
         form = CallFilter(asked, reader=self.reader)
-        if not form.is_valid():
-            raise ValidationError({name: [str(error) for error in errors] for name, errors in form.errors.items()})
+        errors = {name: [str(error) for error in each] for name, each in form.errors.items()}
+        # A checkbox, which these are on the page, is on whatever its value.
+        unread = [name for name in _FLAGS if str(asked.get(name, "false")).lower() not in ("true", "false")]
+        errors |= {name: [_("Enter true or false.")] for name in unread}
+        if errors:
+            raise ValidationError(errors)
         return form.apply(calls)
 
     def get_serializer_class(self) -> type[CallSerializer]:

@@ -217,7 +217,10 @@ def test_calls_are_filtered_as_on_the_page(clinic, staff):
     assert found(f"agent={booked.version.agent_id}&until=2026-11-19") == []
 
 
-@pytest.mark.parametrize("query", ["outcome=x", "agent=999999", "since=soon"])
+@pytest.mark.parametrize(
+    "query",
+    ["outcome=x", "agent=999999", "since=soon", "unreviewed=0", "unreviewed=", "tool_failed=no", "tool_failed=on"],
+)
 def test_a_filter_that_cannot_be_read_is_refused(clinic, staff, query):
     response = staff.get(f"/api/calls/?{query}")
 
