@@ -30,6 +30,7 @@ from sessions_app.client_secrets import (
     is_loopback,
     live_version,
     mint,
+    origin_of,
 )
 from sessions_app.ledger import has_room
 from sessions_app.models import Place
@@ -71,7 +72,7 @@ class ClientSecretsView(APIView):
         asked = _read(request)
         agent = Agent.objects.published(asked["session"]["model"])
         token = _token(request)
-        origin = _origin(request)
+        origin = origin_of(request.headers.get("Origin", ""))
         # A token is for servers: a page that held one would show it to everybody.
         welcome = not origin if token is not None else _welcome(request, agent, origin)
         if not welcome:
@@ -96,7 +97,7 @@ class ClientSecretsView(APIView):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         final = super().finalize_response(request, response, *args, **kwargs)
-        origin = _origin(request)
+        origin = origin_of(request.headers.get("Origin", ""))
         patch_vary_headers(final, ["Origin"])
         final["Cache-Control"] = "no-store"
         if origin and ClinicOrigin.objects.filter(origin=origin).exists():
@@ -144,14 +145,6 @@ def _token(request: Request) -> ApiToken | None:
     if token is None and not _debug_loopback(request):
         raise ApiError(401, "invalid_api_key", _("This API token is not valid"))
     return token
-
-
-def _origin(request: Request) -> str:
-    text = request.headers.get("Origin", "")
-    try:
-        return normal_origin(text) if text else ""
-    except ValueError:
-        return "null"
 
 
 def _welcome(request: Request, agent: Agent | None, origin: str) -> bool:

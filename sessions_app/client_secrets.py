@@ -15,7 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, digest
+from agents_app.models import Agent, AgentVersion, ApiToken, Clinic, digest, normal_origin
 from sessions_app.addresses import AddressDigests
 from sessions_app.models import ClientSecret, StartCount
 
@@ -99,6 +99,14 @@ def client_address(headers: Mapping[str, str], peer: str) -> str:
         return peer
     entries = [entry.strip() for entry in headers.get("x-forwarded-for", "").split(",") if entry.strip()]
     return entries[-hops] if len(entries) >= hops else peer
+
+
+def origin_of(text: str) -> str:
+    """Return an Origin header as browsers write it, "" for none; what is no origin is "null", and on nobody's list."""
+    try:
+        return normal_origin(text) if text else ""
+    except ValueError:
+        return "null"
 
 
 def is_loopback(address: str) -> bool:

@@ -32,13 +32,12 @@ from agents_app.models import (
     Clip,
     KeyRefusal,
     digest,
-    normal_origin,
 )
 from agents_app.session_config import ClinicFacts, greeting_text, session_config
 from agents_app.tools import registered_tools
 from sessions_app.addresses import AddressDigests
 from sessions_app.call.brief import CallBrief, Lines, ToolBrief
-from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, spend
+from sessions_app.client_secrets import Notice, SpentKey, client_address, count_start, live_version, origin_of, spend
 from sessions_app.ledger import Prices, estimate, may_be_unpriced, prices_of, reserve, settle
 from sessions_app.models import CallSession, Place
 from sessions_app.models.calls import lease
@@ -87,7 +86,7 @@ class Handshake:
         return cls(
             model=query.get("model", ""),
             key=key,
-            origin=_origin(headers.get("origin", "")),
+            origin=origin_of(headers.get("origin", "")),
             own_events=OWN_PROTOCOL in protocols,
             realtime_offered=REALTIME_PROTOCOL in protocols,
             address=client_address(headers, peer),
@@ -97,13 +96,6 @@ class Handshake:
 
 def _resumes(protocol: str) -> bool:
     return protocol.startswith(RESUME_PROTOCOL)
-
-
-def _origin(text: str) -> str:
-    try:
-        return normal_origin(text) if text else ""
-    except ValueError:
-        return "null"  # an origin, and on nobody's list
 
 
 class BadKey(Exception):

@@ -5,8 +5,6 @@ As on the talk page no cookie is read: there is nothing here that a foreign page
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from django import forms
 from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
@@ -17,7 +15,7 @@ from agents_app.models import Agent
 from agents_app.practice.models import Task
 from agents_app.practice.normal import phone_digits, spoken_phone, tidy_name
 from agents_app.practice.tasks import leave_task
-from sessions_app.client_secrets import client_address, count_start
+from sessions_app.client_secrets import client_address, count_start, origin_of
 
 MAX_WAITING = 500  # of a clinic, left on its pages: whoever floods them fills no more of the staff's list
 
@@ -67,4 +65,5 @@ def callback(request: HttpRequest, public_name: str) -> JsonResponse:
 def _from_own_page(request: HttpRequest) -> bool:
     """Whether no other site's page sent this. A program that is no browser sends no origin."""
     origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.get_host()
+    # Whatever its scheme: a proxy before us speaks TLS.
+    return origin is None or origin_of(origin).partition("://")[2] == request.get_host()

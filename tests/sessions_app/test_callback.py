@@ -80,6 +80,9 @@ def test_only_our_own_page_may_send_it(client: Client):
         ({"origin": "https://clinic.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://testserver.evil.example"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "http://testserver:x"}, 403),
+        ({"origin": ""}, 403),
     ]
 
     answers = [ask(client, agent, headers, phone="541 555 0123").status_code for headers, _ in shown]

@@ -310,6 +310,7 @@ ORIGINS = {
     "https://clіnic.example": False,  # noqa: RUF001 - a Cyrillic letter
     "https://xn--clnic-q4a.example": False,
     "https://[::1]": False,
+    "https://[": False,
     "https://127.0.0.1": False,
     "https://clinic.example, https://evil.test": False,
     "https://clinic.example https://evil.test": False,
