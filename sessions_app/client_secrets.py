@@ -1,4 +1,4 @@
-"""Keys that begin a call: who may ask for one, how it is made, and how it is spent, once.
+"""Keys that begin a call: who may ask for one, how it is made, how it is spent, once, and when it is forgotten.
 
 Only digests are stored. Time is the database's: the clocks of the processes that make and spend a key may differ.
 """
@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from sessions_app.models import ClientSecret, StartCount
 
 KEY_PREFIX = "ek_"
 KEY_SECONDS = 60
+FORGOTTEN_AT_ONCE = 500
 NOTICE_ANSWERS = ("accepted", "declined")
 
 
@@ -87,6 +89,18 @@ def count_start(clinic: Clinic, address: str) -> bool:
     StartCount.objects.bulk_create([StartCount(**key)], ignore_conflicts=True)
     counted = StartCount.objects.filter(**key, starts__lt=clinic.max_starts_per_hour)
     return counted.update(starts=F("starts") + 1) == 1
+
+
+def forget() -> None:
+    """Delete keys and counts of starts that are more than a day past, at most FORGOTTEN_AT_ONCE of each."""
+    day_ago = Now() - timedelta(days=1)
+    _delete_some(ClientSecret.objects.filter(expires_at__lt=day_ago))
+    _delete_some(StartCount.objects.filter(hour__lt=day_ago))
+
+
+def _delete_some(rows: QuerySet[Any]) -> None:
+    ids = list(rows.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE])  # a DELETE takes no bound
+    rows.filter(pk__in=ids).delete()
 
 
 def client_address(headers: Mapping[str, str], peer: str) -> str:

@@ -18,11 +18,14 @@ from django.utils import timezone
 
 from agents_app.models import Agent, ApiToken, ClinicOrigin, normal_origin
 from agents_app.publishing import publish, roll_back
+from sessions_app import client_secrets
+from sessions_app.addresses import AddressDigests
 from sessions_app.client_secrets import (
     KEY_SECONDS,
     Notice,
     client_address,
     count_start,
+    forget,
     live_version,
     mint,
     spend,
@@ -401,6 +404,47 @@ def test_address_is_kept_as_a_keyed_digest():
 
     assert "192.0.2.1" not in repr(vars(row))
     assert len(row.address_digest) == 64
+
+
+@pytest.mark.django_db
+def test_keys_and_counts_more_than_a_day_past_are_forgotten():
+    agent = live_agent()
+    key = new_key(agent)
+    for hours in (23, 25):
+        _, row = mint(agent, origin=ORIGIN, api_token=None, notice=Notice())
+        ClientSecret.objects.filter(pk=row.pk).update(expires_at=Now() - timedelta(hours=hours))
+    count_start(agent.clinic, "192.0.2.1")
+    for number, hours in enumerate((23, 25), start=2):
+        count_start(agent.clinic, f"192.0.2.{number}")
+        StartCount.objects.filter(address_digest=AddressDigests.of(f"192.0.2.{number}").address).update(
+            hour=Now() - timedelta(hours=hours)
+        )
+
+    forget()
+
+    day_ago = Now() - timedelta(days=1)
+    assert (ClientSecret.objects.count(), ClientSecret.objects.filter(expires_at__lt=day_ago).count()) == (2, 0)
+    assert (StartCount.objects.count(), StartCount.objects.filter(hour__lt=day_ago).count()) == (2, 0)
+    assert accepted(handshake(agent.public_name, key))
+
+
+@pytest.mark.django_db
+def test_so_many_are_forgotten_at_a_time_and_the_rest_later(monkeypatch):
+    # Five hundred would show the same, only later.
+    monkeypatch.setattr(client_secrets, "FORGOTTEN_AT_ONCE", 2)
+    agent = live_agent()
+    for number in range(3):
+        new_key(agent)
+        count_start(agent.clinic, f"192.0.2.{number}")
+    ClientSecret.objects.update(expires_at=Now() - timedelta(days=2))
+    StartCount.objects.update(hour=Now() - timedelta(days=2))
+    left = []
+
+    for _ in range(3):
+        forget()
+        left.append((ClientSecret.objects.count(), StartCount.objects.count()))
+
+    assert left == [(1, 1), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize(
