@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from agents_app.data_classes import DataClass
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 
 class PriceQuerySet(models.QuerySet["Price"]):
@@ -17,6 +23,11 @@ class PriceQuerySet(models.QuerySet["Price"]):
         return {
             price.model: price for price in self.filter(model__in=models, valid_from__lte=day).order_by("valid_from")
         }
+
+
+def _dollars(label: StrPromise, **options: Any) -> models.DecimalField[Any, Decimal]:
+    # The cost of a call is never less than nothing: the database refuses it, and with it the end of the call.
+    return models.DecimalField(label, max_digits=9, decimal_places=4, validators=[MinValueValidator(0)], **options)
 
 
 class Price(models.Model):
@@ -30,14 +41,14 @@ class Price(models.Model):
 
     model = models.CharField(_("model"), max_length=100)
     valid_from = models.DateField(_("valid from"))
-    text_in = models.DecimalField(_("text in"), max_digits=9, decimal_places=4)
-    text_cached = models.DecimalField(_("text in, cached"), max_digits=9, decimal_places=4)
-    text_out = models.DecimalField(_("text out"), max_digits=9, decimal_places=4)
-    audio_in = models.DecimalField(_("audio in"), max_digits=9, decimal_places=4)
-    audio_cached = models.DecimalField(_("audio in, cached"), max_digits=9, decimal_places=4)
-    audio_out = models.DecimalField(_("audio out"), max_digits=9, decimal_places=4)
+    text_in = _dollars(_("text in"))
+    text_cached = _dollars(_("text in, cached"))
+    text_out = _dollars(_("text out"))
+    audio_in = _dollars(_("audio in"))
+    audio_cached = _dollars(_("audio in, cached"))
+    audio_out = _dollars(_("audio out"))
     # Models that only transcribe are priced so, and not by tokens.
-    audio_minute = models.DecimalField(_("a minute of sound"), max_digits=9, decimal_places=4, default=0)
+    audio_minute = _dollars(_("a minute of sound"), default=0)
 
     objects = PriceQuerySet.as_manager()
 

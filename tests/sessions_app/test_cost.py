@@ -6,9 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from sessions_app.cost import TOKEN_KINDS, add_transcription_usage, add_usage, cost_microusd
 from sessions_app.models import Price
+from tests.make import make_user
 
 
 @dataclass(frozen=True)
@@ -211,3 +214,17 @@ def test_a_stored_price_prices_a_call() -> None:
     cost = cost_microusd(add_usage({"transcription_ms": 60_000}, SPOKEN_USAGE), price, transcription=transcription)
 
     assert cost == 21_312 + 17_000
+
+
+@pytest.mark.django_db
+def test_price_below_nothing_is_refused_in_each_of_its_fields(client: Client) -> None:
+    client.force_login(make_user(is_superuser=True))
+    kinds = [*TOKEN_KINDS, "audio_minute"]
+    posted = {"model": "gpt-unheard-of", "valid_from": "2026-01-01"}
+    page = reverse("admin:sessions_app_price_add")
+
+    refused = client.post(page, posted | dict.fromkeys(kinds, "-0.0001"))
+    taken = client.post(page, posted | dict.fromkeys(kinds, "0"))
+
+    assert sorted(refused.context["adminform"].form.errors) == sorted(kinds)
+    assert (taken.status_code, Price.objects.filter(model="gpt-unheard-of").count()) == (302, 1)
