@@ -35,6 +35,9 @@ _SPELLED_OUT = {
     "wouldnt": "would not",
 }
 _APOSTROPHES = "'’‘ʼ`´＇"  # noqa: RUF001 - these are the look-alikes that speech and keyboards produce
+# What keeps a text looked through within a moment: the rules run where everybody's sound does.
+MAX_RULES = 30
+MAX_PHRASE_WORDS = 12
 
 
 @dataclass(frozen=True)

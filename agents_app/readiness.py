@@ -9,6 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from agents_app.guardrails import MAX_PHRASE_WORDS, MAX_RULES, fold
 from agents_app.hints import MAX_HINT_CHARS, MAX_HINTS, own_hints
 from agents_app.models import FIXED_LINES, OPENING_LINES, Agent, RealtimeModel, Voice
 from agents_app.session_config import VARIABLE_NAMES, variables_in
@@ -67,10 +68,18 @@ def _reasons_against_instructions(agent: Agent) -> Iterator[str]:
 
 
 def _reasons_against_guardrails(agent: Agent) -> Iterator[str]:
-    for rule in agent.guardrails.all():
-        if rule.enabled and not rule.phrase_list:
+    rules = [rule for rule in agent.guardrails.all() if rule.enabled]
+    if len(rules) > MAX_RULES:
+        yield _("There are more than %(most)d guardrails.") % {"most": MAX_RULES}
+    for rule in rules:
+        if not rule.phrase_list:
             yield _("The guardrail “%(name)s” has no phrase.") % {"name": rule.name}
-        if rule.enabled and not rule.line.strip():
+        if any(len(fold(phrase).split()) > MAX_PHRASE_WORDS for phrase in rule.phrase_list):
+            yield _("The guardrail “%(name)s” has a phrase of more than %(most)d words.") % {
+                "name": rule.name,
+                "most": MAX_PHRASE_WORDS,
+            }
+        if not rule.line.strip():
             yield _("The guardrail “%(name)s” has no line to say.") % {"name": rule.name}
 
 

@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict
 
-from agents_app import tools
+from agents_app import readiness, tools
+from agents_app.guardrails import first_tripped, rules_from
 from agents_app.models import Agent, AgentVersion, Guardrail, Instruction, RealtimeModel, Tool, canonical_json
 from agents_app.publishing import content_hash, fixed_lines, freeze, lines_without_sound, publish, roll_back
 from agents_app.tools import Recap, ToolContext, ToolOutcome
@@ -239,6 +240,41 @@ def test_every_reason_is_told_at_once(registry: None):
         "There is no tool named fly in this installation.",
     ]
     assert AgentVersion.objects.count() == 0
+
+
+def test_more_guardrails_or_longer_phrases_than_a_call_has_time_for_are_refused(registry: None):
+    agent = make_agent()
+    for number in range(31):
+        Guardrail.objects.create(agent=agent, name=f"Rail {number}", phrases="chest pain", line="Call 911 now.")
+    agent.guardrails.filter(name="Rail 0").update(phrases="stroke\n" + "no " * 13)
+
+    told = reasons(lambda: publish(agent, make_user(), speak=Speaker()))
+    agent.guardrails.filter(name="Rail 0").update(phrases="stroke\n" + "no " * 12)
+    agent.guardrails.filter(name="Rail 1").update(enabled=False)
+    version = publish(agent, make_user(), speak=Speaker())
+
+    assert told == [
+        "There are more than 30 guardrails.",
+        "The guardrail “Rail 0” has a phrase of more than 12 words.",
+    ]
+    assert len(version.content["guardrails"]) == 30
+
+
+def test_version_with_a_phrase_longer_than_today_allows_still_holds_calls(
+    registry: None, monkeypatch: pytest.MonkeyPatch
+):
+    agent, user, phrase = make_agent(), make_user(), "no " * 13
+    Guardrail.objects.create(agent=agent, name="Long", phrases=phrase, line="Call 911 now.")
+    with monkeypatch.context() as before:
+        before.setattr(readiness, "MAX_PHRASE_WORDS", 13)
+        old = publish(agent, user, speak=Speaker())
+    agent.guardrails.all().delete()
+    publish(agent, user, speak=Speaker())
+
+    roll_back(agent, old, user)
+
+    assert answering(agent.public_name) == old
+    assert first_tripped(rules_from(old.content), phrase) is not None
 
 
 def test_variable_in_a_fixed_line_is_refused(registry: None):
