@@ -6,6 +6,7 @@ not in lists, choices, filters, autocompletes, history or deletion, and asking f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 from django.contrib import admin
@@ -48,7 +49,25 @@ class ScopedChoices:
         return rows if related in SHARED_MODELS or reach_of(request).platform else rows.none()
 
 
-class ClinicScopedAdmin(ScopedChoices, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class SavesWhatChanged:
+    """Mixed into a page whose save writes what was changed on it: what else has changed since it was read, stands.
+
+    `also_saved` names the columns that the page sets itself, by the field of the form whose change does so.
+    """
+
+    also_saved: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def save_model(self, request: HttpRequest, obj: models.Model, form: Any, change: bool) -> None:
+        changed = {column for name in form.changed_data for column in (name, *self.also_saved.get(name, ()))}
+        columns = [
+            column.name
+            for column in obj._meta.concrete_fields
+            if column.name in changed or getattr(column, "auto_now", False)
+        ]
+        obj.save(update_fields=columns if change else None)
+
+
+class ClinicScopedAdmin(SavesWhatChanged, ScopedChoices, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Rows that belong to a clinic.
 
     `clinic_path` leads from a row to its clinic; `patient_data` closes the page to platform administrators who are
@@ -198,7 +217,7 @@ class ReadOnly:
         return False
 
 
-class PlatformAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class PlatformAdmin(SavesWhatChanged, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Rows of the installation: for its administrators, the superusers, alone."""
 
     formfield_overrides = widgets.FORMFIELD_OVERRIDES

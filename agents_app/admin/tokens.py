@@ -37,6 +37,7 @@ class ApiTokenAdmin(ClinicScopedAdmin):
     list_filter = (("clinic", ScopedRelatedFilter),)
     list_select_related = ("clinic", "created_by")
     search_fields = ("name",)
+    also_saved = {"revoke": ("revoked_at",)}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a revoked token stays, with who made it and when

@@ -186,6 +186,7 @@ class TaskAdmin(PracticeAdmin):
     list_display = ("reference", "kind", "priority", "status", "caller_name", "phone", "left_at", "clinic")
     list_filter = (BY_CLINIC, "status", "kind", "priority")
     search_fields = ("caller_name", "phone", "text")
+    also_saved = {"status": ("done_by", "done_at")}
     fields = (
         "reference", "clinic", "kind", "priority", "caller_name", "phone", "text", "patient", "left_at", "status",
         "done_by", "finished_at",

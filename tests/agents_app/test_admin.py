@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.hashers import make_password
 from django.contrib.messages import get_messages
+from django.db.models import Model
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from agents_app.admin import publish_pages
 from agents_app.admin.publish_pages import changes
@@ -28,7 +34,9 @@ from agents_app.models import (
     Voice,
 )
 from agents_app.publishing import publish
+from agents_app.sealing import seal
 from tests.make import answering, make_agent, make_clinic, make_user
+from tests.make_practice import make_patient, make_task
 
 pytestmark = pytest.mark.django_db
 
@@ -440,3 +448,99 @@ def test_models_and_voices_are_added_once_and_edits_stay():
     ]
     assert list(Voice.objects.filter(recommended=True).values_list("name", flat=True)) == ["cedar", "marin"]
     assert RealtimeModel.objects.get(name="gpt-realtime-2.1").label == "Ours"
+
+
+@contextmanager
+def changed_meanwhile(row: Model, **columns: Any) -> Iterator[None]:
+    """Change the row behind the back of a page, which has read it and does not know before it writes."""
+
+    def change(sender: type[Model], **kwargs: Any) -> None:
+        sender._default_manager.filter(pk=row.pk).update(**columns)
+
+    pre_save.connect(change, sender=type(row))
+    try:
+        yield
+    finally:
+        pre_save.disconnect(change, sender=type(row))
+
+
+def test_renamed_token_that_is_revoked_meanwhile_stays_revoked(manager: Client, clinic: Clinic):
+    row, token = ApiToken.issue(clinic=clinic, name="Phone")
+
+    with changed_meanwhile(row, revoked_at=timezone.now()):
+        manager.post(page(row), {"name": "Switchboard"})
+
+    row.refresh_from_db()
+    assert row.name == "Switchboard"
+    assert ApiToken.find(token) is None
+
+
+def test_revoked_token_keeps_the_name_that_it_was_given_meanwhile(manager: Client, clinic: Clinic):
+    row, token = ApiToken.issue(clinic=clinic, name="Phone")
+
+    with changed_meanwhile(row, name="Switchboard"):
+        manager.post(page(row), {"name": "Phone", "revoke": "on"})
+
+    row.refresh_from_db()
+    assert row.name == "Switchboard"
+    assert ApiToken.find(token) is None
+
+
+def test_clinic_saved_while_its_key_is_sealed_again_keeps_the_newer_seal(manager: Client, clinic: Clinic):
+    clinic.set_upstream_key(KEY)
+    again = seal(KEY, place=f"clinic:{clinic.pk}:upstream_key")
+
+    with changed_meanwhile(clinic, upstream_key_sealed=again):
+        manager.post(page(clinic), clinic_form(clinic, phone="+1 555 0199"))
+
+    clinic.refresh_from_db()
+    assert (clinic.phone, clinic.upstream_key_sealed) == ("+1 555 0199", again)
+
+
+def test_draft_saved_while_a_version_is_published_leaves_that_version_live(manager: Client, clinic: Clinic):
+    agent = make_agent(clinic, greeting="First.")
+    first = publish(agent, None, speak=silent)
+    agent.greeting = "Second."
+    agent.save()
+    second = publish(agent, None, speak=silent)
+    Agent.objects.update(live_version=first)
+
+    with changed_meanwhile(agent, live_version=second):
+        manager.post(page(agent), agent_form(agent, greeting="Third."))
+
+    assert Agent.objects.get(pk=agent.pk).greeting == "Third."
+    assert answering(agent.public_name) == second
+
+
+def test_patients_notes_saved_while_the_name_changes_leave_the_name_and_its_key(manager: Client, clinic: Clinic):
+    patient = make_patient(clinic)
+    fields = ("first_name", "last_name", "date_of_birth", "phone", "email")
+    posted = {name: getattr(patient, name) for name in fields}
+
+    with changed_meanwhile(patient, last_name="Berg", name_key="annberg"):
+        manager.post(page(patient), posted | {"notes": "Prefers mornings."})
+
+    patient.refresh_from_db()
+    assert (patient.notes, patient.last_name, patient.name_key) == ("Prefers mornings.", "Berg", "annberg")
+
+
+def test_finished_task_keeps_what_changed_meanwhile(manager: Client, clinic: Clinic):
+    task = make_task(clinic)
+
+    with changed_meanwhile(task, priority="urgent"):
+        manager.post(page(task), {"status": "done"})
+
+    task.refresh_from_db()
+    assert (task.status, task.priority) == ("done", "urgent")
+    assert None not in (task.done_by_id, task.done_at)
+
+
+def test_login_saved_while_its_password_is_set_keeps_the_newer_password(client: Client):
+    client.force_login(make_user(is_superuser=True))
+    person = make_user(username="maya")
+
+    with changed_meanwhile(person, password=make_password("another horse battery")):
+        client.post(page(person), {"username": "maya", "first_name": "Maya", "is_active": "on", "is_staff": "on"})
+
+    person.refresh_from_db()
+    assert (person.first_name, person.check_password("another horse battery")) == ("Maya", True)

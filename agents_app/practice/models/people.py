@@ -13,6 +13,8 @@ from agents_app.models import Clinic
 from agents_app.practice.models.scope import ClinicScopedQuerySet
 from agents_app.practice.normal import name_key, phone_digits
 
+KEYED_TOGETHER = (frozenset({"first_name", "last_name", "name_key"}), frozenset({"phone", "phone_digits"}))
+
 
 class Patient(models.Model):
     """A patient. Named outside its own page by `reference` alone."""
@@ -69,11 +71,15 @@ class Patient(models.Model):
         return f"{self.first_name} {self.last_name}".strip()
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Save, with the keys that lookups use made anew from what is written."""
+        """Save, with the keys that lookups use made anew from what is written.
+
+        A name is written whole, with its key, and a phone with its own; neither when something else is.
+        """
         self.name_key = name_key(self.first_name, self.last_name)
         self.phone_digits = phone_digits(self.phone) or ""
         if update_fields is not None:
-            update_fields = {*update_fields, "name_key", "phone_digits"}
+            named = set(update_fields)
+            update_fields = named.union(*(whole for whole in KEYED_TOGETHER if named & whole))
         super().save(*args, update_fields=update_fields, **kwargs)
 
 

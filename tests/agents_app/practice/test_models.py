@@ -21,6 +21,7 @@ from agents_app.practice.models import (
     Task,
     VisitType,
 )
+from agents_app.practice.normal import name_key
 from agents_app.practice.tasks import leave_task
 from tests.make import make_clinic, make_user
 from tests.make_practice import (
@@ -181,6 +182,18 @@ def test_patient_saved_in_part_keeps_its_keys_true() -> None:
 
     patient.refresh_from_db()
     assert (patient.name_key, patient.phone_digits) == ("annsmith", "15415559999")
+
+
+@pytest.mark.django_db
+def test_patient_named_anew_in_part_has_the_key_of_the_name_that_stands() -> None:
+    patient = make_patient(make_clinic())
+    Patient.objects.filter(pk=patient.pk).update(last_name="Berg", name_key="annberg")
+
+    patient.first_name = "Eve"
+    patient.save(update_fields=["first_name"])
+
+    patient.refresh_from_db()
+    assert patient.name_key == name_key(patient.first_name, patient.last_name)
 
 
 @pytest.mark.django_db
