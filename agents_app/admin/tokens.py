@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from agents_app.admin.forms import ClinicScopedForm
 from agents_app.admin.scoping import ClinicScopedAdmin, ScopedRelatedFilter
-from agents_app.models import ApiToken, digest, new_token
+from agents_app.models import ApiToken
 
 
 class TokenForm(ClinicScopedForm):
@@ -54,10 +54,9 @@ class ApiTokenAdmin(ClinicScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
-            token = new_token()
-            obj.digest, obj.hint, obj.created_by = digest(token), token[-4:], request.user
+            obj.created_by = request.user
             # Kept on the request alone, for the page that answers it: messages live in cookies and sessions.
-            request.__dict__["frontdesk_token"] = token
+            request.__dict__["frontdesk_token"] = obj.draw()
         elif form.cleaned_data.get("revoke") and obj.revoked_at is None:
             obj.revoked_at = timezone.now()
         super().save_model(request, obj, form, change)

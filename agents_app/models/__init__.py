@@ -21,7 +21,6 @@ from agents_app.models.clinics import (
     ClinicOrigin,
     Membership,
     digest,
-    new_token,
     normal_origin,
     validate_origin,
 )
@@ -59,7 +58,6 @@ __all__ = [
     "digest",
     "is_this_machine",
     "key_headers",
-    "new_token",
     "normal_origin",
     "normal_service_address",
     "validate_origin",

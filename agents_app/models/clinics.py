@@ -30,11 +30,6 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def new_token() -> str:
-    """Return a fresh API token. It is shown once and only its digest is kept."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
 class ClinicGroup(models.Model):
     data_classes = {DataClass.PUBLIC: "id name"}
 
@@ -326,11 +321,18 @@ class ApiToken(models.Model):
         return self.name
 
     @classmethod
-    def issue(cls, *, clinic: Clinic, name: str, user: Any = None) -> tuple[ApiToken, str]:
+    def issue(cls, *, clinic: Clinic, name: str) -> tuple[ApiToken, str]:
         """Return a new row and its token. The token is shown once and cannot be found again."""
-        token = new_token()
-        row = cls.objects.create(clinic=clinic, name=name, digest=digest(token), hint=token[-4:], created_by=user)
+        row = cls(clinic=clinic, name=name)
+        token = row.draw()
+        row.save()
         return row, token
+
+    def draw(self) -> str:
+        """Give a new row its token, of which only the digest and the end are kept, and return it."""
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        self.digest, self.hint = digest(token), token[-4:]
+        return token
 
     @classmethod
     def find(cls, token: str) -> ApiToken | None:
