@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Self
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -51,9 +49,6 @@ class Voice(models.Model):
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
-        return self.filter(clinic__in=Clinic.objects.visible_to(user))
-
     def published(self, public_name: str) -> Agent | None:
         """Return the agent that answers to `public_name`, with its clinic and live version; paused ones too."""
         return (

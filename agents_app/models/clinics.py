@@ -45,19 +45,16 @@ class ClinicGroup(models.Model):
 class ClinicQuerySet(models.QuerySet["Clinic"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return the clinics that `user` belongs to, by itself or through a group: the only way in for staff."""
-        if not user.is_authenticated or not user.is_active:
-            return self.none()
-        mine = Membership.objects.filter(user_id=user.pk)
-        return self.filter(
-            Q(pk__in=mine.filter(clinic__isnull=False).values("clinic"))
-            | Q(group__in=mine.filter(group__isnull=False).values("group"))
-        )
+        return self._of(user, Membership.objects.all())
 
     def managed_by(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return the clinics whose receptionists `user` may change."""
+        return self._of(user, Membership.objects.filter(role=Membership.Role.MANAGER))
+
+    def _of(self, user: AbstractBaseUser | AnonymousUser, memberships: models.QuerySet[Membership]) -> Self:
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        mine = Membership.objects.filter(user_id=user.pk, role=Membership.Role.MANAGER)
+        mine = memberships.filter(user_id=user.pk)
         return self.filter(
             Q(pk__in=mine.filter(clinic__isnull=False).values("clinic"))
             | Q(group__in=mine.filter(group__isnull=False).values("group"))

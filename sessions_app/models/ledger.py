@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Self
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -44,9 +43,6 @@ class LedgerEntry(models.Model):
 
 
 class LedgerPeriodQuerySet(models.QuerySet["LedgerPeriod"]):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
-        return self.filter(clinic__in=Clinic.objects.visible_to(user))
-
     def of(self, clinic: Clinic, day: dt.date) -> Self:
         """Return the four sums in which a call of `clinic` on `day` counts."""
         that = Q(kind=LedgerPeriod.Kind.DAY, begins=day) | Q(kind=LedgerPeriod.Kind.MONTH, begins=day.replace(day=1))

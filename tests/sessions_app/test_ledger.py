@@ -456,17 +456,6 @@ def test_sums_are_what_a_model_of_them_says_whatever_happens():
 
 
 @pytest.mark.django_db
-def test_a_days_sum_is_seen_by_its_clinic_alone():
-
-    mine, other = make_clinic(), make_clinic()
-    assert begun(mine) != begun(other)
-
-    seen = LedgerPeriod.objects.visible_to(make_user(mine))
-
-    assert {row.clinic_id for row in seen} == {mine.pk}
-
-
-@pytest.mark.django_db
 def test_manager_reads_what_its_clinics_calls_cost_and_the_administrator_what_all_do(client):
     mine, other = make_clinic(name="Clinic Mine", daily_cap_usd=Decimal("1.00")), make_clinic(name="Clinic Foreign")
     settle(begun(mine), 12 * CENT)
