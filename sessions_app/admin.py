@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from agents_app.admin.reach import reach_of
 from agents_app.admin.scoping import ClinicScopedAdmin, PlatformAdmin, ReadOnly, ScopedInline, ScopedRelatedFilter
+from agents_app.admin.sealed_search import SealedSearch
 from sessions_app.ledger import cap_of
 from sessions_app.models import CallSession, CallView, Item, LedgerPeriod, Price, ToolCall
 from sessions_app.models.calls import CallSessionQuerySet
@@ -34,7 +35,7 @@ class ToolCallInline(ReadOnly, ScopedInline):
 
 
 @admin.register(CallSession)
-class CallSessionAdmin(ReadOnly, ClinicScopedAdmin):
+class CallSessionAdmin(ReadOnly, SealedSearch, ClinicScopedAdmin):
     """Opening one leaves a row that says who read it."""
 
     patient_data = True

@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from agents_app.admin.forms import ClinicScopedForm
 from agents_app.admin.scoping import ClinicScopedAdmin, ReadOnly, ScopedInline, ScopedRelatedFilter
+from agents_app.admin.sealed_search import SealedSearch
 from agents_app.models import Clinic
 from agents_app.practice.models import (
     Appointment,
@@ -37,7 +38,7 @@ def in_zone(moment: datetime | None, clinic: Clinic) -> str:
     return f"{moment.astimezone(clinic.zone):%a %Y-%m-%d %H:%M %Z}" if moment else ""
 
 
-class PracticeAdmin(ClinicScopedAdmin):
+class PracticeAdmin(SealedSearch, ClinicScopedAdmin):
     """Rows about the practice: who reviews calls may read them."""
 
     patient_data = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from agents_app.admin.scoping import ClinicScopedAdmin, PlatformAdmin
+from agents_app.admin.sealed_search import SealedSearch
 from agents_app.models import (
     Agent,
     ApiToken,
@@ -186,16 +188,70 @@ def test_own_row_opens_and_no_page_knows_the_other_clinic(
     assert [page.request["PATH_INFO"] for page in pages if "Foreign" in page.content.decode()] == []
 
 
+def searched(client: Client, model: type[Model], words: str) -> Any:
+    """What the page of the model answers to whoever types `words` into its search box."""
+    path = address(model, "changelist")
+    if isinstance(REGISTERED[model], SealedSearch):
+        return client.post(path, {"q": words}, follow=True)
+    return client.get(path, {"q": words})
+
+
 @pytest.mark.parametrize("model", SCOPED, ids=lambda model: model.__name__)
 def test_list_search_and_filters_find_own_rows_only(
     model: type[Model], manager: Client, mine: dict[type[Model], Model], others: dict[type[Model], Model]
 ):
     listed = manager.get(address(model, "changelist")).context["cl"].result_list
-    searched = manager.get(address(model, "changelist") + "?q=Foreign").context["cl"].result_list
+    found = searched(manager, model, "Foreign").context["cl"].result_list
 
     assert mine[model] in listed
     assert others[model] not in listed
-    assert others[model] not in searched
+    assert others[model] not in found
+
+
+def test_every_list_with_patient_data_is_searched_without_a_trace():
+    pages = [page for page in REGISTERED.values() if isinstance(page, ClinicScopedAdmin) and page.patient_data]
+
+    assert pages != []
+    assert [page for page in pages if page.search_fields and not isinstance(page, SealedSearch)] == []
+
+
+def test_searched_name_finds_the_patient_and_stands_in_no_address(manager: Client, mine: dict[type[Model], Model]):
+    patient = Patient.objects.create(
+        clinic_id=mine[Clinic].pk, first_name="Wilhelmina", last_name="Berg", date_of_birth=date(1990, 1, 1)
+    )
+    path = address(Patient, "changelist")
+
+    answer = manager.post(f"{path}?source__exact=staff&p=3", {"q": " Wilhelmina "})
+    page = manager.get(answer["Location"])
+
+    links = re.findall(r'(?:href|action)="([^"]*)"', page.content.decode())
+    assert answer["Location"].startswith(f"{path}?source__exact=staff&q=")
+    assert [link for link in (answer["Location"], *links) if "wilhelmina" in link.lower()] == []
+    assert [link for link in links if "q=" in link] != []  # orders and filters keep the words
+    assert list(page.context["cl"].result_list) == [patient]
+    assert 'value="Wilhelmina"' in page.content.decode()
+    assert manager.post(answer["Location"], {"q": ""})["Location"] == f"{path}?source__exact=staff"
+
+
+def test_words_in_the_open_or_sealed_by_a_colleague_search_for_nothing(
+    manager: Client, reviewer: Client, mine: dict[type[Model], Model]
+):
+    path = address(Patient, "changelist")
+    colleagues = reviewer.post(path, {"q": "nobody"})["Location"]
+
+    pages = [manager.get(asked) for asked in (f"{path}?q=nobody", colleagues, f"{path}?q=%00")]
+
+    assert [page.context["cl"].query for page in pages] == [""] * 3
+    assert [list(page.context["cl"].result_list) for page in pages] == [[mine[Patient]]] * 3
+    assert list(reviewer.get(colleagues).context["cl"].result_list) == []
+
+
+def test_words_without_end_or_with_a_nul_are_cut(manager: Client, mine: dict[type[Model], Model]):
+    found = searched(manager, Patient, "\x00Mine").context["cl"].result_list
+    answer = manager.post(address(Patient, "changelist"), {"q": "x" * 50_000})
+
+    assert list(found) == [mine[Patient]]
+    assert len(answer["Location"]) < 1_000
 
 
 def choices_of(response: Any) -> Iterator[Model]:
