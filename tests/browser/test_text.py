@@ -165,6 +165,24 @@ async def test_an_emergency_shows_the_line_and_a_number_to_tap_which_stay(page: 
     await expect(page.locator("#emergency")).to_be_visible()
 
 
+async def test_leaving_the_page_asks_and_dialling_does_not(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin("text")
+    await caller.send({"type": "frontdesk.emergency", "line": "Please call now.", "number": "911"})
+    await expect(page.locator("#emergency-number")).to_be_visible()
+
+    asked = await page.evaluate(
+        """() => {
+          const asks = () => !dispatchEvent(new Event("beforeunload", { cancelable: true }));
+          const before = asks();
+          document.addEventListener("click", (event) => event.preventDefault(), { once: true });
+          document.querySelector("#emergency-number").click();
+          return [before, asks()];
+        }"""
+    )
+
+    assert asked == [True, False]
+
+
 async def test_every_state_has_the_phone_and_the_emergency_number(page: Page, begin: Begin) -> None:
     links = "a[href='tel:+15415550100']:visible, a[href='tel:911']:visible"
     seen = [await page.locator(links).count()]

@@ -14,6 +14,7 @@ import { View } from "./view.js";
 
 const LAST_MINUTES = 2;
 const METER_GAIN = 5; // speech is seldom louder than a fifth of full scale
+const DIALLING_MS = 1_000; // from the press of a telephone link until the browser hands it on
 
 const texts = jsonOf("page-texts");
 const settings = jsonOf("page-settings");
@@ -182,7 +183,13 @@ document.addEventListener("visibilitychange", () => {
   view.renderTitle(store.state);
   if (!document.hidden) call.wake();
 });
+// Chromium takes a telephone link for a way off the page, though the page stays: who dials in an emergency is not asked.
+let dialledAt = -Infinity;
+document.addEventListener("click", (event) => {
+  if (event.target.closest('a[href^="tel:"]')) dialledAt = event.timeStamp;
+}, { capture: true });
 window.addEventListener("beforeunload", (event) => {
+  if (event.timeStamp - dialledAt < DIALLING_MS) return;
   if (inCall(store.state) || starting(store.state)) event.preventDefault();
 });
 window.addEventListener("pagehide", () => call.leave());
