@@ -232,6 +232,65 @@ async def test_another_microphone_is_chosen_in_mid_call_without_a_new_connection
     assert caller.kinds().count("session.update") == 0
 
 
+# From now on each request for a microphone waits in `window.asked` until it is let through.
+_HOLD_BACK = """() => {
+  const open = MediaDevices.prototype.getUserMedia;
+  window.asked = [];
+  MediaDevices.prototype.getUserMedia = async function (wanted) {
+    await new Promise((allow) => window.asked.push(allow));
+    return open.call(this, wanted);
+  };
+}"""
+
+
+async def choose_another_microphone(page: Page) -> None:
+    await comes_true(page, "document.getElementById('microphone').options.length > 1")
+    await page.evaluate(
+        """() => {
+          const menu = document.getElementById("microphone");
+          menu.selectedIndex = menu.selectedIndex === 0 ? 1 : 0;
+          menu.dispatchEvent(new Event("change"));
+        }"""
+    )
+
+
+async def test_a_microphone_that_opens_after_the_call_went_on_as_text_is_given_back(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    await page.evaluate(_HOLD_BACK)
+    await choose_another_microphone(page)
+    await comes_true(page, "window.asked.length === 1")
+
+    await page.click("#switch-mode")
+    await caller.next("session.update")
+    await page.evaluate("window.asked[0]()")
+    await comes_true(page, "window.tracks.length === 2 && window.tracks[1].readyState === 'ended'")
+
+    assert await live_tracks(page) == ["ended", "ended"]
+    assert await page.get_attribute("body", "data-mode") == "text"
+
+
+async def test_of_two_microphones_chosen_at_once_the_later_is_listened_to_whichever_opens_first(
+    page: Page, begin: Begin
+) -> None:
+    caller: Caller = await begin()
+    await caller.next(AUDIO)
+    await page.evaluate(_HOLD_BACK)
+    await choose_another_microphone(page)
+    await choose_another_microphone(page)
+    await comes_true(page, "window.asked.length === 2")
+
+    await page.evaluate("window.asked[1]()")
+    await comes_true(page, "window.tracks.length === 2 && window.tracks[0].readyState === 'ended'")
+    await page.evaluate("window.asked[0]()")
+    await comes_true(page, "window.tracks.length === 3 && window.tracks[2].readyState === 'ended'")
+    before = caller.kinds().count(AUDIO)
+    while caller.kinds().count(AUDIO) < before + 5:
+        await caller.next(AUDIO)
+
+    assert await live_tracks(page) == ["ended", "live", "ended"]
+
+
 async def test_a_loudspeakers_echo_is_learned_anew_when_devices_change(page: Page, begin: Begin) -> None:
     caller: Caller = await begin()
     await caller.next(AUDIO)

@@ -62,7 +62,7 @@ export class Call {
 
   async connect(attempt, mode, connect) {
     if (mode === "voice") {
-      await this.openMicrophone(attempt);
+      await this.ear.open(this.player);
       this.dispatchFor(attempt, { type: "microphone_ready" });
     }
     if (attempt !== this.attempt) return;
@@ -171,9 +171,9 @@ export class Call {
     if (problem) return this.store.dispatch({ type: "hint", hint: problem });
     const attempt = this.attempt;
     if (!this.player) this.openPlayer();
-    this.openMicrophone(attempt).then(
-      () => {
-        if (attempt !== this.attempt) return;
+    this.ear.open(this.player).then(
+      (taken) => {
+        if (!taken || attempt !== this.attempt) return;
         this.store.dispatch({ type: "mode", mode: "voice" });
         this.line.send(request.answering("voice"));
         this.tellListening();
@@ -316,10 +316,6 @@ export class Call {
         underrun: () => this.ear.report?.underrun(),
       },
     });
-  }
-
-  openMicrophone(attempt) {
-    return this.ear.open(this.player, () => attempt === this.attempt);
   }
 
   fromMicrophone(samples, level, remarkOn) {

@@ -13,33 +13,46 @@ export class Ear {
    * `remarkOn(status)` says what is odd about the sound while the call is in that state.
    */
   constructor({ likes, worklet, on }) {
-    Object.assign(this, { likes, worklet, on });
+    Object.assign(this, { likes, worklet, on, microphone: null });
+    this.turn = 0; // grows with each microphone that is asked for or given back
   }
 
-  /** Rejects as getUserMedia does. `player` is what may come back as an echo; `wanted()`: whether the call still is. */
-  async open(player, wanted) {
-    Object.assign(this, { player, wanted, lost: 0, report: new SoundReport() });
-    await this.take();
+  /** Resolves to whether it listens now. Rejects as getUserMedia does. `player` is what may come back as an echo. */
+  async open(player) {
+    Object.assign(this, { player, lost: 0, report: new SoundReport() });
+    const taken = await this.take();
     if (this.likes.telephone) player.telephone = true;
+    return taken;
   }
 
+  /** Resolves to whether the microphone is in use: whoever chose another or hung up meanwhile wants it no more. */
   async take() {
-    const { wanted, player } = this;
+    const turn = (this.turn += 1);
     const watch = new QuietWatch();
-    const microphone = await Microphone.open({
-      device: this.likes.device,
-      player,
-      worklet: this.worklet,
-      guard: this.likes.echoGuard,
-      onFrame: (frame) => microphone === this.microphone && this.hear(frame, watch),
-      onLost: () => microphone === this.microphone && this.replace(),
-    });
-    if (!wanted()) return microphone.close();
+    let microphone;
+    try {
+      microphone = await Microphone.open({
+        device: this.likes.device,
+        player: this.player,
+        worklet: this.worklet,
+        guard: this.likes.echoGuard,
+        onFrame: (frame) => microphone === this.microphone && this.hear(frame, watch),
+        onLost: () => microphone === this.microphone && this.replace(),
+      });
+    } catch (error) {
+      if (turn === this.turn) throw error;
+      return false;
+    }
+    if (turn !== this.turn) {
+      await microphone.close();
+      return false;
+    }
     const old = this.microphone;
     this.microphone = microphone;
     await old?.close();
     if (this.likes.telephone) microphone.telephone = true;
     this.on.opened(microphone.device);
+    return true;
   }
 
   hear({ samples, level, silencedMs }, watch) {
@@ -62,10 +75,9 @@ export class Ear {
     this.lost += 1;
     try {
       if (this.lost > MOST_LOST) throw new DOMException("Lost too often", "NotFoundError");
-      await this.take();
-      this.on.hint("other_microphone");
+      if (await this.take()) this.on.hint("other_microphone");
     } catch {
-      if (this.wanted()) this.on.gone();
+      this.on.gone();
     }
   }
 
@@ -95,6 +107,7 @@ export class Ear {
   }
 
   close() {
+    this.turn += 1;
     this.microphone?.close();
     this.microphone = null;
   }
