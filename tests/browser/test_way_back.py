@@ -178,6 +178,29 @@ async def test_message_that_was_lost_on_the_way_is_said_again(page: Page, begin:
     await status(page, "listening")
 
 
+async def test_what_was_chosen_without_a_line_is_told_once_it_is_there(
+    page: Page, begin: Begin, server: FakeServer
+) -> None:
+    await page.evaluate("Math.random = () => 0.1")
+    caller: Caller = await begin()
+    await caller.send(token("token_1"))
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    await caller.next("session.update")
+    server.refused_handshakes = 99
+
+    await lost(page, caller)
+    await page.uncheck("#push-to-talk")
+    server.refused_handshakes = 0
+    again = await back(server)
+    told = [(await again.next("session.update"))["session"] for _ in range(2)]
+
+    assert told == [
+        {"type": "realtime", "output_modalities": ["audio"]},
+        {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}},
+    ]
+
+
 async def test_page_gives_up_after_a_minute_and_offers_a_new_call(page: Page, begin: Begin, server: FakeServer) -> None:
     caller: Caller = await begin()
     await caller.send(token("token_1"))

@@ -220,7 +220,7 @@ export class Call {
   introduce() {
     const { mode, pushToTalk } = this.store.state;
     if (mode === "text" || this.attempt.again) this.line.send(request.answering(mode));
-    if (pushToTalk || this.likes.moreTime) this.tellListening();
+    if (pushToTalk || this.likes.moreTime || this.attempt.again) this.tellListening();
   }
 
   /** The server has told all that this page had missed: what it has missed itself is said again. */
@@ -243,6 +243,7 @@ export class Call {
   /** Be silent, and know how far the reply had got: it goes on from there. */
   lostLine(attempt) {
     this.store.dispatch({ type: "lost" });
+    attempt.again = true; // what is chosen meanwhile cannot be told
     attempt.replies = new Replies();
     attempt.cut = this.player?.interrupt() ?? Promise.resolve([]);
   }
