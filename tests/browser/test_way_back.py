@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 Begin = Callable[..., Any]
 
 GOING_AWAY = 1001  # what a page may come back after, and a test server can say
+NO_STATUS = 1005
 FACTS: dict[str, Any] = {
     "type": "frontdesk.call",
     "reference": "7K4Q",
@@ -176,6 +177,33 @@ async def test_message_that_was_lost_on_the_way_is_said_again(page: Page, begin:
 
     assert second == first
     await status(page, "listening")
+
+
+# What is sent stays where it is, as when the other end is gone without a word.
+_FULL = """() => {
+  const honest = Object.getOwnPropertyDescriptor(WebSocket.prototype, "bufferedAmount");
+  window.empty = () => Object.defineProperty(WebSocket.prototype, "bufferedAmount", honest);
+  Object.defineProperty(WebSocket.prototype, "bufferedAmount", { ...honest, get: () => 2 ** 20 });
+}"""
+
+
+async def test_page_notices_by_itself_that_no_sound_leaves_any_more_and_comes_back(
+    page: Page, begin: Begin, server: FakeServer
+) -> None:
+    await at_once(page)
+    caller: Caller = await begin()
+    await caller.send(token("token_1"))
+    await caller.next("frontdesk.resume")
+
+    await page.evaluate(_FULL)
+    again = await server.caller()
+    await page.evaluate("window.empty()")
+    await again.send(SESSION_CREATED, FACTS, token("token_2"))
+    await again.next(AUDIO)
+
+    assert again.subprotocols[-1] == "frontdesk-resume.token_1"
+    assert await caller.code() == NO_STATUS
+    assert server.callers.empty()
 
 
 async def test_what_was_chosen_without_a_line_is_told_once_it_is_there(

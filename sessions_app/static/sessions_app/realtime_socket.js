@@ -5,7 +5,9 @@ const RESUME_PROTOCOL = "frontdesk-resume.";
 const KEY_TIMEOUT_MS = 15_000;
 const OPEN_TIMEOUT_MS = 15_000;
 const FULL_BYTES = 256 * 1024; // sound behind this much unsent data is stale before it arrives
-export const HANG_UP = 1000;
+const STUCK_MS = 3_000; // a slow line takes some sound in this time
+const HANG_UP = 1000;
+const LOST = 1006;
 
 /** There is no call: `problem` names why. */
 export class NoCall extends Error {
@@ -85,9 +87,10 @@ export class RealtimeSocket {
   }
 
   constructor(socket, { onEvent, onClose }) {
-    this.socket = socket;
-    socket.addEventListener("message", ({ data }) => onEvent(JSON.parse(data)));
-    socket.addEventListener("close", ({ code }) => onClose(code));
+    Object.assign(this, { socket, onClose, listening: new AbortController() });
+    const { signal } = this.listening;
+    socket.addEventListener("message", ({ data }) => onEvent(JSON.parse(data)), { signal });
+    socket.addEventListener("close", ({ code }) => onClose(code), { signal });
   }
 
   send(event) {
@@ -96,9 +99,26 @@ export class RealtimeSocket {
 
   /** Whether it was sent. */
   sendAudio(base64) {
-    const sent = this.socket.bufferedAmount < FULL_BYTES;
-    if (sent) this.send({ type: "input_audio_buffer.append", audio: base64 });
-    return sent;
+    if (this.full) {
+      this.stuck ??= setTimeout(() => this.breakOff(), STUCK_MS);
+      return false;
+    }
+    clearTimeout(this.stuck);
+    this.stuck = null;
+    this.send({ type: "input_audio_buffer.append", audio: base64 });
+    return true;
+  }
+
+  get full() {
+    return this.socket.bufferedAmount >= FULL_BYTES;
+  }
+
+  /** Nothing has left for a while, so that the line is dead: a browser may take minutes to say so. */
+  breakOff() {
+    if (!this.full || this.socket.readyState !== WebSocket.OPEN) return;
+    this.listening.abort();
+    this.socket.close();
+    this.onClose(LOST);
   }
 
   hangUp() {
