@@ -136,8 +136,11 @@ async def test_the_way_back_is_accessible_and_fits(
     await page.reload()
     await page.wait_for_selector("#continue:visible")
     faults += await look(page, tmp_path, "14-continue")
+    server.refused_handshakes = 0
     await page.focus("#continue-call")
     await page.keyboard.press("Enter")
+    over = await server.caller()
+    await over.close(4401)
     await status(page, "error")
     faults += await look(page, tmp_path, "15-not-continued")
 

@@ -229,15 +229,21 @@ async def test_what_was_chosen_without_a_line_is_told_once_it_is_there(
     ]
 
 
+# Lets time pass by `window.skip`.
+_SKIP = """{
+  const now = performance.now.bind(performance);
+  window.skip = 0;
+  performance.now = () => now() + window.skip;
+  Math.random = () => 0.2;
+}"""
+
+
 async def test_page_gives_up_after_a_minute_and_offers_a_new_call(page: Page, begin: Begin, server: FakeServer) -> None:
     caller: Caller = await begin()
     await caller.send(token("token_1"))
     await caller.next("frontdesk.resume")
     server.refused_handshakes = 99
-    await page.evaluate(
-        "{ const now = performance.now.bind(performance); window.skip = 0;"
-        " performance.now = () => now() + window.skip; Math.random = () => 0.2; }"
-    )
+    await page.evaluate(_SKIP)
 
     await lost(page, caller)
     await page.evaluate("window.skip = 61_000")
@@ -338,13 +344,79 @@ async def test_call_that_has_not_waited_says_so(page: Page, begin: Begin, server
     await caller.send(token("token_1"))
     await caller.next("frontdesk.resume")
     await page.reload()
-    server.refused_handshakes = 1
 
     await page.click("#continue-call")
+    over = await server.caller()
+    await over.send({"type": "error", "error": {"code": "call_over", "message": "x"}})
+    await over.close(4401)
     await status(page, "error")
 
     assert await page.text_content("#problem-title") == "The call could not be continued"
     assert await page.evaluate("sessionStorage.length") == 0
+    assert server.callers.empty()
+
+
+async def test_page_loaded_anew_tries_again_while_its_call_waits(page: Page, begin: Begin, server: FakeServer) -> None:
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    caller: Caller = await begin("text")
+    await caller.send(token("token_1"))
+    await caller.next("frontdesk.resume")
+    await page.reload()
+    await at_once(page)
+    server.refused_handshakes = 2
+
+    await page.click("#continue-call")
+    busy = await server.caller()
+    await busy.close(1013)
+    again = await back(server, *told_again("item_1", "assistant", "Which day?"))
+    await again.next("frontdesk.resume")
+
+    assert again.subprotocols[-1] == "frontdesk-resume.token_1"
+    assert len(server.key_requests) == 1
+    assert await page.locator(".caption-text").all_inner_texts() == ["Which day?"]
+
+
+async def test_page_loaded_anew_gives_up_when_its_call_waits_no_more(
+    page: Page, begin: Begin, server: FakeServer
+) -> None:
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    caller: Caller = await begin("text")
+    await caller.send(token("token_1"))
+    await caller.next("frontdesk.resume")
+    await page.reload()
+    await page.evaluate(_SKIP)
+    server.refused_handshakes = 99
+
+    await page.click("#continue-call")
+    kept = await page.evaluate("sessionStorage.length")
+    await page.evaluate("window.skip = 61_000")
+    await status(page, "error")
+
+    assert kept == 1
+    assert await page.text_content("#problem-title") == "The connection was lost"
+    assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_giving_up_an_old_call_leaves_the_way_back_to_the_new_one(page: Page, begin: Begin) -> None:
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    old: Caller = await begin("text")
+    await old.send(token("token_1"))
+    await old.next("frontdesk.resume")
+    await page.reload()
+    await page.evaluate(
+        """void (window.WebSocket = new Proxy(WebSocket, {
+          construct: (target, [address, protocols]) =>
+            protocols.at(-1).endsWith("token_1") ? (window.pending = new EventTarget()) : new target(address, protocols),
+        }))"""
+    )
+
+    await page.click("#continue-not")
+    new: Caller = await begin("text")
+    await new.send(token("token_2"))
+    await new.next("frontdesk.resume")
+    await page.evaluate("window.pending.dispatchEvent(new Event('close'))")
+
+    assert await page.evaluate("JSON.parse(sessionStorage['frontdesk.call']).token") == "token_2"
 
 
 async def test_nothing_is_offered_after_a_minute_or_after_an_end_or_for_another_receptionist(

@@ -5,7 +5,7 @@ import { obstacle, problemOf } from "./microphone.js";
 import { SAMPLES_PER_MS, encode, toPcm16 } from "./pcm.js";
 import { Player } from "./player.js";
 import { Line } from "./line.js";
-import { NoCall } from "./realtime_socket.js";
+import { NoCall, RealtimeSocket } from "./realtime_socket.js";
 import { Replies } from "./replies.js";
 import * as request from "./session_requests.js";
 
@@ -46,12 +46,13 @@ export class Call {
   }
 
   /** Go on with the call that this tab was in before it was loaded anew. Must be called inside the tap too. */
-  goOn({ token, mode }) {
-    this.enter(mode, (line) => line.goOn(token), { again: true });
+  goOn({ token, mode, leftMs }) {
+    const until = performance.now() + leftMs;
+    this.enter(mode, (line) => line.goOn(token, until), { again: true });
   }
 
   enter(mode, connect, { again = false } = {}) {
-    const attempt = (this.attempt = { replies: new Replies(), unsent: new Map(), again });
+    const attempt = (this.attempt = { replies: new Replies(), unsent: new Map(), cut: [], again });
     this.passes.mode = mode;
     this.store.dispatch({ type: "start", mode });
     const problem = mode === "voice" ? obstacle() : null;
@@ -258,9 +259,8 @@ export class Call {
   giveUp(waiting) {
     this.passes.forget();
     if (!waiting) return;
-    const line = new Line({ settings: this.settings, passes: this.passes, on: { event() {}, ended() {}, lost() {} } });
-    line.over = true; // so that it hangs up as soon as it is there
-    line.goOn(waiting.token).catch(() => {});
+    const ignored = { onEvent() {}, onClose() {} };
+    RealtimeSocket.resume(this.settings, waiting.token, ignored).then((socket) => socket.hangUp(), () => {});
   }
 
   /** The page goes away, perhaps to be loaded anew: its devices are given back, and the call waits for a while. */

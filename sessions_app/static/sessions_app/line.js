@@ -4,7 +4,7 @@ import { SAMPLES_PER_MS } from "./pcm.js";
 import { RealtimeSocket, NoCall } from "./realtime_socket.js";
 import { HAS_TOKEN } from "./session_requests.js";
 
-export const GIVE_UP_MS = 60_000; // as long as a call waits for its caller
+const GIVE_UP_MS = 60_000; // as long as a call waits for its caller
 const WAITING_MS = 2_000; // of the microphone: older words would be answered too late
 const LETTERS_PER_MS = (SAMPLES_PER_MS * 2 * 4) / 3; // of base64
 const RESUME_TIMEOUT_MS = 5_000;
@@ -42,15 +42,10 @@ export class Line {
     this.take(await RealtimeSocket.open({ ...this.settings, recording }, this.handlers(), wanted));
   }
 
-  /** Go on with the call that `token` opens, from a page that knows nothing of it yet. */
-  async goOn(token) {
-    this.token = token;
-    try {
-      this.take(await RealtimeSocket.resume(this.settings, token, this.handlers(), RESUME_TIMEOUT_MS));
-    } catch {
-      this.passes.forget();
-      throw new NoCall("close_4401");
-    }
+  /** Go on with the call that `token` opens and that waits `until` then, from a page that knows nothing of it yet. */
+  async goOn(token, until) {
+    Object.assign(this, { token, giveUpAt: until });
+    if (!(await this.resume())) await this.comeBack(1006);
   }
 
   take(socket) {
@@ -114,14 +109,18 @@ export class Line {
       if (performance.now() >= this.giveUpAt) return this.end(1006);
       this.tries += 1;
       this.on.trying(this.tries);
-      try {
-        this.socket = await RealtimeSocket.resume(this.settings, this.token, this.handlers(), RESUME_TIMEOUT_MS);
-      } catch (error) {
-        if (!(error instanceof NoCall)) throw error;
-        continue;
-      }
-      if (this.over) return this.socket.hangUp();
-      return this.on.back();
+      if (await this.resume()) return this.on.back();
+    }
+  }
+
+  /** Resolves to whether the socket is open again. */
+  async resume() {
+    try {
+      this.take(await RealtimeSocket.resume(this.settings, this.token, this.handlers(), RESUME_TIMEOUT_MS));
+      return true;
+    } catch (error) {
+      if (!(error instanceof NoCall)) throw error;
+      return false;
     }
   }
 
