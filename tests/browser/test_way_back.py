@@ -397,6 +397,30 @@ async def test_page_loaded_anew_gives_up_when_its_call_waits_no_more(
     assert await page.evaluate("sessionStorage.length") == 0
 
 
+@pytest.mark.parametrize(("button", "modality"), [("retry", "audio"), ("type", "text")])
+async def test_call_that_waits_goes_on_after_a_refused_microphone(
+    page: Page, begin: Begin, server: FakeServer, refuse_microphone: Callable[..., Any], button: str, modality: str
+) -> None:
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    caller: Caller = await begin()
+    await caller.send(token("token_1"))
+    await caller.next("frontdesk.resume")
+    await page.reload()
+    await page.evaluate("void (window.honest = MediaDevices.prototype.getUserMedia)")
+    await refuse_microphone("NotAllowedError")
+    await page.click("#continue-call")
+    await status(page, "error")
+
+    await page.evaluate("void (MediaDevices.prototype.getUserMedia = window.honest)")
+    await page.click(f"#problem-{button}")
+    again = await back(server)
+    told = await again.next("session.update")
+
+    assert again.subprotocols[-1] == "frontdesk-resume.token_1"
+    assert told["session"]["output_modalities"] == [modality]
+    assert len(server.key_requests) == 1
+
+
 async def test_giving_up_an_old_call_leaves_the_way_back_to_the_new_one(page: Page, begin: Begin) -> None:
     page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
     old: Caller = await begin("text")

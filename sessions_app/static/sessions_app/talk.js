@@ -81,11 +81,18 @@ function start(mode) {
   call.start(mode, sound ? "accepted" : "declined");
 }
 
+/** After a problem: the call that waits for this tab goes on, or else a new one begins. */
+function tryAgain(mode) {
+  const waiting = passes.offer();
+  if (waiting) call.goOn({ ...waiting, mode });
+  else start(mode);
+}
+
 const press = (id, action) => byId(id).addEventListener("click", action);
 press("start-voice", () => start("voice"));
 press("start-text", () => start("text"));
-press("problem-retry", () => start(store.state.mode));
-press("problem-type", () => start("text"));
+press("problem-retry", () => tryAgain(store.state.mode));
+press("problem-type", () => tryAgain("text"));
 press("again", () => store.dispatch({ type: "reset" }));
 press("continue-call", () => {
   const waiting = passes.offer();
