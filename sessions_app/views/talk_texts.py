@@ -329,6 +329,10 @@ def _ended(name: str) -> dict[str, dict[str, str]]:
             "title": _("Please call now"),
             "text": _("%(name)s cannot help in an emergency. Use the number above.") % {"name": name},
         },
+        "emergency_unnumbered": {
+            "title": over,
+            "text": _("%(name)s cannot help with this. Please follow the advice above.") % {"name": name},
+        },
         "upstream": lost,
         "refused": lost,
         "internal": fault,

@@ -165,6 +165,21 @@ async def test_an_emergency_shows_the_line_and_a_number_to_tap_which_stay(page: 
     await expect(page.locator("#emergency")).to_be_visible()
 
 
+async def test_an_emergency_without_a_number_shows_its_line_alone(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin("text")
+    line = "Please go to the nearest emergency room."
+
+    await caller.send({"type": "frontdesk.emergency", "line": line, "number": ""})
+    await expect(page.locator("#alarm")).to_have_text(line)
+    shown = await page.is_visible("#emergency-line"), await page.is_visible("#emergency-number")
+    await caller.send({"type": "frontdesk.ended", "reason": "emergency", "reference": "7K4Q"})
+    await caller.close(1000)
+    await status(page, "ended")
+
+    assert shown == (True, False)
+    assert await page.inner_text("#ended-text") == "Lexi cannot help with this. Please follow the advice above."
+
+
 async def test_leaving_the_page_asks_and_dialling_does_not(page: Page, begin: Begin) -> None:
     caller: Caller = await begin("text")
     await caller.send({"type": "frontdesk.emergency", "line": "Please call now.", "number": "911"})

@@ -47,7 +47,7 @@ export class Announcer {
       this.add(`${texts.captions.check} ${state.recap.question} ${spoken(state.recap.lines)}`);
     }
     if (state.emergency && state.emergency !== before.emergency) {
-      this.alarm.textContent = `${state.emergency.line} ${state.emergency.number}`;
+      this.alarm.textContent = `${state.emergency.line} ${state.emergency.number}`.trim();
     } else if (state.problem && state.problem !== before.problem) {
       const { title, text } = texts.problem[state.problem];
       this.alarm.textContent = `${title}. ${text}`;

@@ -18,7 +18,7 @@ export const IDLE = Object.freeze({
   budget: null, // what the clinic's budget leaves: "text_only" or "message"
   tries: 0, // to get a line back that was lost
   recap: null, // {token, question, lines, answer}
-  emergency: null, // {line, number}; only a new call takes it away
+  emergency: null, // {line, number}, the number "" where none is shown; only a new call takes it away
   call: null, // {reference, recording, demoVoice, maxCallS, elapsedS}
   problem: null, // why there is no call, by name
   ended: null, // why a call is over, by name

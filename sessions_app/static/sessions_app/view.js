@@ -94,6 +94,7 @@ export class View {
     if (!emergency) return;
     setText(byId("emergency-line"), emergency.line);
     const link = byId("emergency-number");
+    link.hidden = !emergency.number; // a rule may have none to show
     setText(link, fill(this.texts.misc.call_number, { number: emergency.number }));
     link.href = dial(emergency.number);
   }

@@ -25,5 +25,6 @@ export function hintText(state, texts) {
 }
 
 export function endedText(state, texts) {
-  return texts.ended[state.ended] ?? texts.ended.other;
+  const unnumbered = state.ended === "emergency" && !state.emergency?.number;
+  return texts.ended[unnumbered ? "emergency_unnumbered" : state.ended] ?? texts.ended.other;
 }
