@@ -39,8 +39,6 @@ def texts(agent: Agent) -> dict[str, Any]:
             "check": _("Please check:"),
         },
         "button": {
-            "mute": _("Mute"),
-            "unmute": _("Unmute"),
             "hold": _("Hold to talk"),
             "holding": _("Listening… release to send"),
             "to_text": _("Text only"),

@@ -130,6 +130,7 @@ async def test_mute_keeps_the_sound_in_the_browser_while_the_receptionist_is_hea
     assert caller.kinds().count(AUDIO) - frames <= 1  # one may have been on its way
     assert len(await heard(page)) == 1200 * 24
     assert await page.get_attribute("#mute", "aria-pressed") == "true"
+    assert await page.inner_text("#mute") == "Mute"  # pressed: a label that changed too would say the opposite
 
     await page.click("#mute")
     await caller.next(AUDIO)
@@ -170,6 +171,45 @@ async def test_push_to_talk_sends_only_while_held_and_asks_for_an_answer(page: P
     assert [kind for kind in kinds[: kinds.index("input_audio_buffer.clear")] if kind == AUDIO][2:] == []
     assert tail == ["input_audio_buffer.clear", "input_audio_buffer.commit", "response.create"]
     assert kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
+
+
+async def test_hold_to_talk_is_begun_and_ended_by_presses_that_do_not_last(page: Page, begin: Begin) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    await caller.next("session.update")
+    before = len(caller.received)
+
+    await page.evaluate("document.getElementById('hold').click()")  # as assistive technology does
+    for _ in range(10):
+        await caller.next(AUDIO)
+    while_held = await page.inner_text("#hold"), await page.get_attribute("#hold", "aria-pressed")
+    await page.evaluate("document.getElementById('hold').click()")
+    await caller.next("response.create")
+
+    told = [kind for kind in caller.kinds()[before:] if kind != AUDIO]
+    assert told == ["input_audio_buffer.clear", "input_audio_buffer.commit", "response.create"]
+    assert while_held == ("Listening… release to send", None)
+
+
+@pytest.mark.parametrize("key", ["Space", "Enter"])
+async def test_a_key_on_the_button_holds_it_until_it_is_let_go(page: Page, begin: Begin, key: str) -> None:
+    caller: Caller = await begin()
+    await page.click(".settings summary")
+    await page.check("#push-to-talk")
+    await caller.next("session.update")
+    before = len(caller.received)
+
+    await page.focus("#hold")
+    await page.keyboard.down(key)
+    for _ in range(10):
+        await caller.next(AUDIO)
+    await page.keyboard.up(key)
+    await caller.next("response.create")
+    await expect(page.locator("#hold")).to_have_text("Hold to talk")
+
+    told = [kind for kind in caller.kinds()[before:] if kind != AUDIO]
+    assert told == ["input_audio_buffer.clear", "input_audio_buffer.commit", "response.create"]
 
 
 async def test_leaving_push_to_talk_while_it_is_held_sends_what_was_said(page: Page, begin: Begin) -> None:

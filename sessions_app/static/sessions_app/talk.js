@@ -139,13 +139,17 @@ hold.addEventListener("pointerdown", (event) => {
 });
 for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) hold.addEventListener(name, () => call.hold(false));
 hold.addEventListener("contextmenu", (event) => event.preventDefault());
+// Assistive technology presses a button at once, without holding it down: such a press begins, and the next one ends.
+hold.addEventListener("click", (event) => event.detail === 0 && call.hold(!store.state.holding));
 document.addEventListener("keydown", (event) => {
   if (!inCall(store.state) || !holdsWith(event) || !mayHold(event.target)) return;
   event.preventDefault();
   if (!event.repeat) call.hold(true);
 });
 document.addEventListener("keyup", (event) => {
-  if (store.state.holding && holdsWith(event)) call.hold(false);
+  if (!holdsWith(event)) return;
+  if (event.target === hold) event.preventDefault(); // Firefox would click it by the key that is let go
+  if (store.state.holding) call.hold(false);
 });
 window.addEventListener("blur", () => store.state.holding && call.hold(false));
 

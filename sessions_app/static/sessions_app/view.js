@@ -39,11 +39,10 @@ export class View {
     setText(byId("hint"), hintText(state, this.texts));
     const mute = byId("mute");
     mute.hidden = !voice || state.pushToTalk;
-    press(mute, state.muted);
-    setText(mute.lastElementChild, this.texts.button[state.muted ? "unmute" : "mute"]);
+    mute.setAttribute("aria-pressed", String(state.muted));
     const hold = byId("hold");
     hold.hidden = !voice || !state.pushToTalk;
-    press(hold, state.holding);
+    hold.classList.toggle("held", state.holding);
     setText(hold.lastElementChild, this.texts.button[state.holding ? "holding" : "hold"]);
     setText(byId("switch-mode").lastElementChild, this.texts.button[voice ? "to_text" : "to_voice"]);
     byId("meter").hidden = !voice;
@@ -122,7 +121,6 @@ export class View {
   }
 }
 
-const press = (button, on) => button.setAttribute("aria-pressed", String(on));
 /** Only what differs: a rewritten text is announced and selected anew. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
