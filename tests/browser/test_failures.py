@@ -143,7 +143,7 @@ async def test_who_finds_no_free_line_leaves_a_number_and_reads_so(page: Page, s
     busy = (429, {"error": {"type": "x", "code": "busy", "message": "x", "param": None}})
     server.key_answers += [busy, busy]
     posted: list[str | None] = []
-    answers = [(503, {}), (400, {"errors": {"phone": "Write it all."}}), (201, {"phone": "541-555-0123"})]
+    answers = [(503, {}), (429, {}), (400, {"errors": {"phone": "Write it all."}}), (201, {"phone": "541-555-0123"})]
 
     async def take(route: Route) -> None:
         status_code, body = answers[len(posted)]
@@ -157,6 +157,10 @@ async def test_who_finds_no_free_line_leaves_a_number_and_reads_so(page: Page, s
     await page.fill("#callback-phone", "12")
     await page.keyboard.press("Enter")
     await expect(problem).to_have_text("Your number could not be noted. Please try again, or call us by phone.")
+    await page.focus("#callback button")
+    await page.keyboard.press("Enter")
+    await expect(problem).to_have_text("We cannot note more numbers just now. Please call us by phone.")
+    await expect(page.locator("#callback button")).to_be_focused()
     await page.click("#callback button")
     await expect(problem).to_have_text("Write it all.")
     await expect(page.locator("#callback-phone")).to_be_focused()
@@ -169,7 +173,7 @@ async def test_who_finds_no_free_line_leaves_a_number_and_reads_so(page: Page, s
     await page.click("#problem-retry")
     await status(page, "error")
 
-    assert posted == ["phone=12&name=", "phone=12&name=", "phone=123&name=Anna"]
+    assert posted == [*["phone=12&name="] * 3, "phone=123&name=Anna"]
     assert await kept.is_visible()
     assert not await page.locator("#callback").is_visible()
 

@@ -66,6 +66,7 @@ async def test_a_whole_call_by_keyboard_alone_asks_for_no_microphone(page: Page,
     await expect(page.locator("#recap-yes")).to_be_focused()
     await page.keyboard.press("Space")
     answer = await caller.next("frontdesk.confirm")
+    await expect(page.locator("#message")).to_be_focused()
     await tab_to(page, "end")
     await page.keyboard.press("Enter")
 
@@ -137,6 +138,20 @@ async def test_a_recap_does_not_take_the_focus_from_who_is_typing(page: Page, be
 
     assert await page.input_value("#message") == "Actually make it ten"
     assert "frontdesk.confirm" not in caller.kinds()
+
+
+@pytest.mark.parametrize(("mode", "place"), [("voice", "status"), ("text", "message")])
+async def test_focus_in_a_recap_goes_on_in_the_call_when_it_is_closed(
+    page: Page, begin: Begin, mode: str, place: str
+) -> None:
+    caller: Caller = await begin(mode)
+    await caller.send(CONFIRM)
+    await page.focus("#recap-change")
+
+    await caller.send({"type": "frontdesk.confirm_closed", "token": "t1", "answer": "replaced"})
+    await expect(page.locator("#recap")).to_be_hidden()
+
+    await expect(page.locator(f"#{place}")).to_be_focused()
 
 
 async def test_a_result_card_stays_among_the_words_and_after_the_call(page: Page, begin: Begin) -> None:

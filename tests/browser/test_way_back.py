@@ -137,6 +137,24 @@ async def test_page_says_how_it_stands_and_the_conversation_stays(page: Page, be
     assert await page.is_disabled("#switch-mode")
 
 
+async def test_focus_stays_on_a_button_that_does_nothing_while_the_line_is_lost(
+    page: Page, begin: Begin, server: FakeServer
+) -> None:
+    caller: Caller = await begin("text")
+    await caller.send(token("token_1"))
+    await page.focus("#switch-mode")
+    server.refused_handshakes = 99
+    await page.evaluate("Math.random = () => 0.05")
+
+    await lost(page, caller)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#status")).to_contain_text("Trying again (2)")
+
+    await expect(page.locator("#switch-mode")).to_be_focused()
+    assert await page.get_attribute("#switch-mode", "aria-disabled") == "true"
+    assert await page.get_attribute("body", "data-mode") == "text"
+
+
 async def test_message_typed_without_a_line_is_sent_once_it_is_there(
     page: Page, begin: Begin, server: FakeServer
 ) -> None:

@@ -22,10 +22,11 @@ export class CallbackForm {
 
   async leave() {
     const button = this.form.querySelector("button");
-    button.disabled = true;
+    if (button.getAttribute("aria-disabled") === "true") return;
+    button.setAttribute("aria-disabled", "true"); // not `disabled`, by which it would lose the focus
     this.tell("", []);
     const [status, answer] = await this.post();
-    button.disabled = false;
+    button.setAttribute("aria-disabled", "false");
     if (status === 201) this.keep(answer.phone);
     else if (status === 400) this.tell(Object.values(answer.errors ?? {}).join(" "), Object.keys(answer.errors ?? {}));
     else this.tell(status === 429 ? this.texts.too_many : this.texts.failed, []);

@@ -105,7 +105,9 @@ press("continue-not", () => {
 });
 press("mute", () => call.mute(!store.state.muted));
 press("end", () => call.hangUp());
-press("switch-mode", () => call.setMode(store.state.mode === "voice" ? "text" : "voice"));
+press("switch-mode", () => {
+  if (store.state.phase === "live") call.setMode(store.state.mode === "voice" ? "text" : "voice");
+});
 press("recap-yes", () => call.answer(store.state.recap.token, "yes"));
 press("recap-change", () => call.answer(store.state.recap.token, "change"));
 press("copy-reference", async () => {

@@ -38,17 +38,18 @@ export class View {
     setText(byId("status"), statusText(state, this.texts));
     setText(byId("hint"), hintText(state, this.texts));
     const mute = byId("mute");
-    mute.hidden = !voice || state.pushToTalk;
+    hide(mute, !voice || state.pushToTalk, state);
     mute.setAttribute("aria-pressed", String(state.muted));
     const hold = byId("hold");
-    hold.hidden = !voice || !state.pushToTalk;
+    hide(hold, !voice || !state.pushToTalk, state);
     hold.classList.toggle("held", state.holding);
     setText(hold.lastElementChild, this.texts.button[state.holding ? "holding" : "hold"]);
     setText(byId("switch-mode").lastElementChild, this.texts.button[voice ? "to_text" : "to_voice"]);
     byId("meter").hidden = !voice;
-    const there = live || state.phase === "reconnecting"; // who has lost the line may mute, and type what is sent later
-    for (const id of ["hold", "switch-mode"]) byId(id).disabled = !live;
-    for (const id of ["mute", "message", "send"]) byId(id).disabled = !there;
+    const there = mayType(state); // who has lost the line may mute too
+    // They come back when the line does, so that the focus stays on them.
+    for (const id of ["hold", "switch-mode"]) byId(id).setAttribute("aria-disabled", String(!live));
+    for (const id of ["mute", "message", "send"]) disable(byId(id), !there, state);
     byId("demo-voice").hidden = !state.call?.demoVoice;
     byId("kept").hidden = !voice || !state.call?.recording;
   }
@@ -79,12 +80,13 @@ export class View {
     if (words.parentElement.id === "scroll") byId("kept-words").append(words);
   }
 
-  renderRecap({ recap }) {
-    byId("recap").hidden = !recap;
+  renderRecap(state) {
+    const { recap } = state;
+    hide(byId("recap"), !recap, state);
     if (!recap) return;
     setText(byId("recap-question"), recap.question);
     byId("recap-lines").replaceChildren(...factRows(recap.lines));
-    byId("recap-yes").disabled = byId("recap-change").disabled = recap.answer !== null;
+    for (const id of ["recap-yes", "recap-change"]) disable(byId(id), recap.answer !== null, state);
   }
 
   renderEmergency({ emergency }) {
@@ -119,6 +121,25 @@ export class View {
     else if (state.phase === "ended") byId("ended-title").focus();
     else if (state.phase === "idle") byId("welcome-title").focus();
   }
+}
+
+/** What is typed while the line is lost is sent later. */
+const mayType = ({ phase }) => phase === "live" || phase === "reconnecting";
+
+function hide(part, hidden, state) {
+  if (hidden) vacate(part, state);
+  part.hidden = hidden;
+}
+
+function disable(part, disabled, state) {
+  if (disabled) vacate(part, state);
+  part.disabled = disabled;
+}
+
+/** A focus in what is hidden or disabled would be lost: it goes to where the call goes on. */
+function vacate(part, state) {
+  if (!part.contains(document.activeElement)) return;
+  byId(state.mode === "text" && mayType(state) ? "message" : "status").focus();
 }
 
 /** Only what differs: a rewritten text is announced and selected anew. */
