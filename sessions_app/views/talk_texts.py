@@ -73,6 +73,7 @@ def _status(name: str) -> dict[str, str]:
         "speaking": _("%(name)s is speaking") % {"name": name},
         "speaking_text": _("%(name)s is writing…") % {"name": name},
         "muted": _("You are muted"),
+        "closing": _("Ending the call…"),
         "ended": _("The call has ended"),
         "error": _("There is a problem"),
     }
@@ -90,7 +91,6 @@ def _hints(name: str) -> dict[str, str]:
         "audio_too_fast": _("Some of your sound was lost. Please say that again."),
         "budget_text_only": _("%(name)s goes on in writing. You can still speak.") % {"name": name},
         "budget_message": _("%(name)s can now only take a message for the team.") % {"name": name},
-        "closing": _("Ending the call…"),
         "reconnecting": _("What was said is kept. What you type is sent when we are connected again."),
         "too_short": _("Hold the button for as long as you speak."),
         "server": _("Something did not work. Please try that again."),

@@ -72,6 +72,8 @@ STATUS_AFTER: list[tuple[str, list[Event], str]] = [
     ("goodbye", [*LIVE, PLAYS, ENDED], "speaking"),
     ("a close after goodbye", [*LIVE, PLAYS, ENDED, {"type": "closed", "code": 1000}], "speaking"),
     ("a lost connection after goodbye", [*LIVE, PLAYS, ENDED, {"type": "closed", "code": 1006}], "speaking"),
+    ("goodbye played", [*LIVE, PLAYS, ENDED, SILENT], "closing"),
+    ("a close while the caller speaks", [*LIVE, STARTS, {"type": "closed", "code": 1000}], "closing"),
     ("goodbye heard", [*LIVE, ENDED, {"type": "settled"}], "ended"),
     ("the end button", [*LIVE, END], "ended"),
     ("cancelling", [*VOICE, END], "idle"),

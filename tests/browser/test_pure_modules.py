@@ -335,6 +335,34 @@ async def test_a_guard_that_is_off_or_has_nothing_to_guard_against_changes_no_sa
     assert changed == [False, False, False, True]
 
 
+async def test_each_wait_for_an_answer_is_told_when_it_grows_long(modules: Page) -> None:
+    told = await modules.evaluate(
+        """async () => {
+          const { Store } = await import("/static/sessions_app/store.js");
+          const { watchTime } = await import("/static/sessions_app/pacing.js");
+          const { status } = await import("/static/sessions_app/call_state.js");
+          const store = new Store({ pushToTalk: false });
+          watchTime(store);
+          const told = [];
+          const slow = () => new Promise((resolve) =>
+            store.watch(({ state }, { state: before }) => state.slow && !before.slow && resolve(status(state))));
+          const stories = [
+            [{ type: "start", mode: "text" }, { type: "session.created" }],
+            [{ type: "asked" }], // though the greeting is not here yet
+            [{ type: "lost" }, { type: "session.created" }],
+          ];
+          for (const events of stories) {
+            const late = slow();
+            for (const event of events) store.dispatch(event);
+            told.push([status(store.state), await late]);
+          }
+          return told;
+        }"""
+    )
+
+    assert told == [["listening", "thinking"]] * 3
+
+
 def told_done(item: str, text: str) -> Event:
     content = [{"type": "output_audio", "transcript": text}]
     message = {"id": item, "type": "message", "role": "assistant", "status": "completed", "content": content}

@@ -33,6 +33,7 @@ const QUIET = { callerSpeaking: false, responseActive: false, playing: false, wa
 export function status(state) {
   if (state.phase === "microphone") return "connecting";
   if (!IN_CALL.includes(state.phase) || state.phase === "reconnecting") return state.phase;
+  if (state.phase === "closing") return state.playing ? "speaking" : "closing";
   if (state.callerSpeaking || state.holding) return "listening";
   if (state.playing) return "speaking";
   if (state.tools.length > 0) return "working";

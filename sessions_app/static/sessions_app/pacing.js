@@ -5,6 +5,9 @@ const SLOW_ANSWER_MS = 700;
 const STILL_CONNECTING_MS = 4_000;
 const SLOW_CONNECTING_MS = 10_000;
 
+/** An answer is due, and is not late yet. A second question begins the wait anew. */
+const hopeful = ({ waiting, slow }) => waiting && !slow;
+
 export function watchTime(store) {
   const timers = new Map();
   const after = (name, milliseconds, event) => {
@@ -14,8 +17,8 @@ export function watchTime(store) {
     for (const name of names) clearTimeout(timers.get(name));
   };
   store.watch(({ state }, { state: before }) => {
-    if (state.waiting !== before.waiting) stop("answer");
-    if (state.waiting && !before.waiting) after("answer", SLOW_ANSWER_MS, { type: "waited" });
+    if (hopeful(state) !== hopeful(before)) stop("answer");
+    if (hopeful(state) && !hopeful(before)) after("answer", SLOW_ANSWER_MS, { type: "waited" });
     if (state.phase === "connecting" && before.phase !== "connecting") {
       after("still", STILL_CONNECTING_MS, { type: "hint", hint: "still_connecting" });
       after("slow", SLOW_CONNECTING_MS, { type: "hint", hint: "slow_connecting" });

@@ -14,7 +14,7 @@ export function statusText(state, texts) {
 }
 
 export function hintText(state, texts) {
-  if (state.phase === "closing") return texts.hint.closing;
+  if (state.phase === "closing") return status(state) === "closing" ? "" : texts.status.closing;
   if (state.phase === "reconnecting") return texts.hint.reconnecting;
   if (state.hint) return texts.hint[state.hint] ?? texts.problem[state.hint]?.title ?? "";
   if (inCall(state) && state.budget) return texts.hint[`budget_${state.budget}`] ?? "";
