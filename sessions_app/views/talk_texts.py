@@ -43,8 +43,9 @@ def texts(agent: Agent) -> dict[str, Any]:
             "holding": _("Listening… release to send"),
             "to_text": _("Text only"),
             "to_voice": _("Use voice"),
-            "copied": _("Copied"),
             "copy": _("Copy"),
+            "copied": _("Copied"),
+            "not_copied": _("Not copied"),
         },
         "misc": {
             "call_number": _("Call {number}"),

@@ -272,6 +272,17 @@ async def test_the_event_log_is_fetched_when_it_is_opened_and_filtered_in_place(
     await wait(review, "document.querySelectorAll('#event-log tbody tr').length === 1")
 
 
+async def test_an_event_log_that_could_not_be_loaded_is_asked_for_again(review: Page) -> None:
+    await review.route("**/events/", lambda route: route.fulfill(status=500), times=1)
+    await review.click("#event-log summary")
+    await wait(review, "!document.getElementById('toast').hidden")
+
+    await review.click("#event-log summary")
+    await review.click("#event-log summary")
+
+    await wait(review, "document.querySelectorAll('#event-log tbody tr').length === 18")
+
+
 async def test_tabs_are_walked_with_arrows(review: Page) -> None:
     await review.focus("#pane-summary-tab")
 

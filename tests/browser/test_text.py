@@ -271,3 +271,25 @@ async def test_voice_and_text_are_switched_within_one_call(page: Page, begin: Be
         {"type": "realtime", "output_modalities": ["audio"]},
         {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}},
     ]
+
+
+async def test_a_reference_is_copied_or_said_not_to_be(page: Page, begin: Begin) -> None:
+    button = page.locator("#copy-reference")
+    clipboards = {
+        "undefined": "Not copied",
+        "{ writeText: async () => { throw new DOMException('No', 'NotAllowedError'); } }": "Not copied",
+        "{ writeText: async (text) => { window.copied = text; } }": "Copied",
+    }
+    for clipboard, told in clipboards.items():
+        change = f"{{configurable: true, value: {clipboard}}}"
+        await page.evaluate(f"void Object.defineProperty(navigator, 'clipboard', {change})")
+        caller: Caller = await begin("text")
+        await caller.send({"type": "frontdesk.ended", "reason": "goodbye", "reference": "7K4Q"})
+        await caller.close(1000)
+        await status(page, "ended")
+        await expect(button).to_have_text("Copy")
+        await button.click()
+        await expect(button).to_have_text(told)
+        await page.click("#again")
+
+    assert await page.evaluate("window.copied") == "7K4Q"

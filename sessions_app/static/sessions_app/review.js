@@ -125,8 +125,8 @@ async function loadEventLog(address) {
 
 byId("copy-link").addEventListener("click", copyLink);
 byId("open-help").addEventListener("click", () => byId("help").showModal());
-byId("event-log").addEventListener("toggle", () => byId("event-log").open && loadEventLog(byId("event-log").dataset.source), {
-  once: true,
+byId("event-log").addEventListener("toggle", () => {
+  if (byId("event-log").open && !byId("events")) loadEventLog(byId("event-log").dataset.source);
 });
 
 const withPlayer = (action) => () => player && action();

@@ -111,8 +111,11 @@ press("switch-mode", () => {
 press("recap-yes", () => call.answer(store.state.recap.token, "yes"));
 press("recap-change", () => call.answer(store.state.recap.token, "change"));
 press("copy-reference", async () => {
-  await navigator.clipboard?.writeText(store.state.call.reference);
-  byId("copy-reference").textContent = texts.button.copied;
+  const copied = await navigator.clipboard?.writeText(store.state.call.reference).then(() => true, () => false);
+  byId("copy-reference").textContent = copied ? texts.button.copied : texts.button.not_copied;
+});
+store.watch(({ state }, { state: before }) => {
+  if (state.call !== before.call) byId("copy-reference").textContent = texts.button.copy;
 });
 
 // Text.
