@@ -246,6 +246,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/calls/"
 
 LANGUAGE_CODE = "en-us"
+LANGUAGES = [("en", "English")]  # until there are catalogs: else an English page is marked as written in the reader's
 USE_TZ = True
 TIME_ZONE = "UTC"
 

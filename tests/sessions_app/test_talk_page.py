@@ -92,6 +92,15 @@ def test_paused_receptionist_shows_phone_and_hours_and_no_call(client: Client) -
     assert "<script" not in text
 
 
+def test_page_is_marked_as_written_in_the_language_that_it_is_in(client: Client) -> None:
+    published(public_name="lexi")
+
+    german = client.get("/talk/lexi/", headers={"accept-language": "de"})
+
+    assert next(attributes for tag, attributes in Tags(german).found if tag == "html")["lang"] == "en"
+    assert german.headers["Content-Language"] == "en"
+
+
 def test_talk_page_runs_nothing_inline_and_loads_nothing_from_elsewhere(client: Client) -> None:
     published(public_name="lexi")
 
