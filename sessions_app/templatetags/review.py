@@ -63,16 +63,3 @@ def zone_name(local: dt.datetime) -> str:
         return name
     offset = local.strftime("%z")
     return f"UTC{offset[:3]}:{offset[3:5]}"
-
-
-@register.filter
-def tel(phone: str) -> str:
-    """Return what a `tel:` link needs of a phone number as people write it; "" when nothing of it can be dialled."""
-    # An extension is dialled after a pause, which RFC 3966 writes as a parameter.
-    number, _sep, extension = re.sub(r"(?i)\s*(?:ext\.?|extension|x)\s*(?=\d)", "#", phone).partition("#")
-    digits = re.sub(r"\D", "", number)
-    if not digits:
-        return ""
-    plus = "+" if number.strip().startswith("+") else ""
-    suffix = re.sub(r"\D", "", extension)
-    return f"tel:{plus}{digits}" + (f";ext={suffix}" if suffix else "")

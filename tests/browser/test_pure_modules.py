@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Page
 
 from sessions_app.standin.formats import _decoding
+from sessions_app.templatetags.phone import tel
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 Event = dict[str, Any]
@@ -361,6 +362,20 @@ async def test_each_wait_for_an_answer_is_told_when_it_grows_long(modules: Page)
     )
 
     assert told == [["listening", "thinking"]] * 3
+
+
+async def test_the_script_dials_an_emergency_number_as_the_page_does(modules: Page) -> None:
+    numbers = ["911", "+1 (541) 555-0123", "*77", "541-555-0123 ext. 4", "541 555 0123 x12"]
+
+    dialled = await modules.evaluate(
+        """async (numbers) => {
+          const { dial } = await import("/static/sessions_app/dom.js");
+          return numbers.map(dial);
+        }""",
+        numbers,
+    )
+
+    assert dialled == [tel(number, "*#") for number in numbers]
 
 
 def told_done(item: str, text: str) -> Event:

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from agents_app.models import Clinic
-from sessions_app.templatetags.review import at_clinic, clock, dollars, precise_clock, seconds, tel
+from sessions_app.templatetags.review import at_clinic, clock, dollars, precise_clock, seconds
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,3 @@ def test_a_moment_is_written_in_the_clinics_zone_and_names_it(zone, text):
     moment = dt.datetime(2026, 7, 1, 4, 30, tzinfo=dt.UTC)
 
     assert at_clinic(moment, Clinic(timezone=zone)) == text
-
-
-@pytest.mark.parametrize(
-    ("phone", "address"),
-    [
-        ("+1 (541) 555-0142", "tel:+15415550142"),
-        ("541 555 0142 ext. 7", "tel:5415550142;ext=7"),
-        ("555 0142 x12", "tel:5550142;ext=12"),
-        ("*21*5550142#", "tel:215550142"),  # a caller's "number" must not set up call forwarding
-        ("none", ""),
-        ("javascript:alert(1)", "tel:1"),
-    ],
-)
-def test_only_a_number_can_be_dialled(phone, address):
-    assert tel(phone) == address

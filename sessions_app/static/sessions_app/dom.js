@@ -11,7 +11,12 @@ export function element(name, attributes = {}, ...children) {
 
 export const jsonOf = (id) => JSON.parse(byId(id).textContent);
 
-export const dial = (number) => `tel:${number.replace(/[^\d+*#]/g, "")}`;
+/** As the pages' own filter `tel` does it for an emergency number: an extension is dialled after a pause. */
+export function dial(number) {
+  const [main, extension = ""] = number.split(/\s*(?:extension|ext\.?|x)\s*(?=\d)/i);
+  const digits = extension.replace(/\D/g, "");
+  return `tel:${main.replace(/[^\d+*#]/g, "")}` + (digits && `;ext=${digits}`);
+}
 
 export function fill(sentence, values) {
   return sentence.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? values[name] : whole));
