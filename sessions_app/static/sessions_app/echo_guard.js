@@ -3,7 +3,6 @@
 import { BLOCK_SAMPLES, EchoGate } from "./echo_gate.js";
 import { loudness } from "./pcm.js";
 
-export const MODES = ["guarded", "half_duplex", "off"];
 const PLAYED = 0.001; // -60 dBFS
 const ROOM_BLOCKS = 40; // an echo may be heard for 400 ms after its sound
 

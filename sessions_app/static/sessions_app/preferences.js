@@ -1,7 +1,7 @@
 // Owns what this browser remembers of how its user likes the page. Never anything about a person or a call.
 
 const KEY = "frontdesk.preferences";
-export const DEFAULTS = Object.freeze({
+const DEFAULTS = Object.freeze({
   volume: 100, pushToTalk: false, moreTime: false, echoGuard: null, microphone: "", captionSize: "medium",
 });
 const ALLOWED = {

@@ -32,7 +32,6 @@ export class Transcript extends EventTarget {
     row?.setAttribute("aria-current", "true");
     this.current = row;
     if (this.following) this.reveal(row);
-    else this.dispatchEvent(new Event("away"));
   }
 
   follow(on) {

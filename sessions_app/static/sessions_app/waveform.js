@@ -6,7 +6,7 @@ const GAP_PX = 1;
 const PEAK_MAX = 100;
 
 /** The loudest peak of each of `count` stretches, 0 to 1, for one lane. */
-export function bars(peaks, lane, count) {
+function bars(peaks, lane, count) {
   const heights = new Array(count).fill(0);
   peaks.forEach((pair, n) => {
     const at = Math.min(count - 1, Math.floor((n * count) / peaks.length));
