@@ -52,8 +52,7 @@ export function microphoneOpen(state) {
   return state.pushToTalk ? state.holding : !state.muted;
 }
 
-export function closeProblem(given) {
-  const code = given >= 4011 && given <= 4013 ? given - 3000 : given; // Daphne cannot spell 1011 to 1013
+function closeProblem(code) {
   return CLOSE_CODES.includes(code) ? `close_${code}` : "close_other";
 }
 

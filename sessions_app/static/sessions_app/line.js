@@ -15,18 +15,16 @@ const LONGEST_WAIT_MS = 30_000;
 const RESTARTING = [1012, 1013];
 
 /** Whether a call whose socket was closed so may go on: the line broke, or the server asked us to come again. */
-export function mayComeBack(given) {
-  return [1001, 1005, 1006, ...RESTARTING].includes(plain(given));
+export function mayComeBack(code) {
+  return [1001, 1005, 1006, ...RESTARTING].includes(code);
 }
 
 /** How long to wait before try number `tries`, from 0: any part of a span that grows. `share` is from 0 to 1. */
 export function waitMs(tries, { code, share }) {
-  const restarting = RESTARTING.includes(plain(code));
+  const restarting = RESTARTING.includes(code);
   const span = restarting ? RESTART_WAIT_MS * 2 ** tries : QUICK_WAIT_MS * 2 ** Math.max(0, tries - QUICK_TRIES);
   return share * Math.min(LONGEST_WAIT_MS, span);
 }
-
-const plain = (code) => (code >= 4011 && code <= 4013 ? code - 3000 : code); // Daphne cannot spell 1011 to 1013
 
 export class Line {
   /** `on`: {event(event), lost(), trying(number), back(), ended(code)}; `passes` remembers the way back. */

@@ -64,6 +64,9 @@ function openSocket({ socketPath, publicName }, pass, timeoutMs = OPEN_TIMEOUT_M
   });
 }
 
+/** Daphne cannot spell the codes 1011 to 1013, so that our server adds 3000 to them there. */
+const plain = (code) => (code >= 4011 && code <= 4013 ? code - 3000 : code);
+
 export class RealtimeSocket {
   /**
    * Ask for a key and spend it. A key may have run out or been spent on the way, so a socket that fails before it
@@ -90,7 +93,7 @@ export class RealtimeSocket {
     Object.assign(this, { socket, onClose, listening: new AbortController() });
     const { signal } = this.listening;
     socket.addEventListener("message", ({ data }) => onEvent(JSON.parse(data)), { signal });
-    socket.addEventListener("close", ({ code }) => onClose(code), { signal });
+    socket.addEventListener("close", ({ code }) => onClose(plain(code)), { signal });
   }
 
   send(event) {
