@@ -52,8 +52,6 @@ def texts(agent: Agent) -> dict[str, Any]:
             "time_left": _("{minutes} min left"),
             "agent_says": _("{name} says: {text}"),
             "you_said": _("You said: {text}"),
-            "you_typed": _("Type a message"),
-            "leave": _("You are in a call."),
             "trying": _("Connection lost. Trying again ({tries})…"),
             "microphone": _("Microphone {number}"),
         },

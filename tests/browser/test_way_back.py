@@ -448,7 +448,7 @@ async def test_giving_up_an_old_call_leaves_the_way_back_to_the_new_one(page: Pa
     await page.evaluate(
         """void (window.WebSocket = new Proxy(WebSocket, {
           construct: (target, [address, protocols]) =>
-            protocols.at(-1).endsWith("token_1") ? (window.pending = new EventTarget()) : new target(address, protocols),
+            protocols.at(-1).endsWith("token_1") ? (window.late = new EventTarget()) : new target(address, protocols),
         }))"""
     )
 
@@ -456,7 +456,7 @@ async def test_giving_up_an_old_call_leaves_the_way_back_to_the_new_one(page: Pa
     new: Caller = await begin("text")
     await new.send(token("token_2"))
     await new.next("frontdesk.resume")
-    await page.evaluate("window.pending.dispatchEvent(new Event('close'))")
+    await page.evaluate("window.late.dispatchEvent(new Event('close'))")
 
     assert await page.evaluate("JSON.parse(sessionStorage['frontdesk.call']).token") == "token_2"
 

@@ -167,18 +167,26 @@ def test_front_door_takes_one_query(client: Client, count: int, django_assert_nu
         client.get("/")
 
 
-def test_every_sentence_that_the_script_asks_for_is_there() -> None:
+def test_every_sentence_that_the_script_asks_for_is_there_and_no_other() -> None:
     words = texts(make_agent())
     source = "\n".join(path.read_text() for path in STATIC.glob("*.js"))
     problems = set(re.findall(r'"(key_\w+|microphone_\w+|insecure|unsupported|socket_failed|close_other)"', source))
     problems -= {"microphone_lost", "microphone_ready"}
     codes = re.search(r"CLOSE_CODES = \[([\d, ]+)\]", source)
     hints = set(re.findall(r'hint(?:: |\()"(\w+)"', source))
+    named = set(re.findall(r"(?:texts|button|misc|captions|status|hint)\.(\w+)", source))
+    named |= set(re.findall(r"\w+", " ".join(re.findall(r"\{ (.*) \} = this\.texts;", source))))
+    buttons = set(re.findall(r"\w+", " ".join(re.findall(r"texts\.button\[(.*)\]", source))))
+    quoted = set(re.findall(r'"(\w+)"', source))
+    budget = {"budget_text_only", "budget_message"}  # after their level, which the server names
 
     assert codes
     assert problems | {f"close_{code}" for code in codes[1].split(", ")} == set(words["problem"])
     assert hints <= set(words["hint"])
     assert set(re.findall(r'return "(\w+)";', (STATIC / "microphone_help.js").read_text())) <= set(words["steps"])
+    assert set(words["button"]) <= named | buttons
+    assert {*words["misc"], *words["captions"], *words["callback"]} <= named
+    assert {*words["status"], *words["hint"]} <= named | quoted | budget
 
 
 def test_script_never_writes_markup() -> None:
