@@ -91,16 +91,19 @@ def count_start(clinic: Clinic, address: str) -> bool:
     return counted.update(starts=F("starts") + 1) == 1
 
 
-def forget() -> None:
-    """Delete keys and counts of starts that are more than a day past, at most FORGOTTEN_AT_ONCE of each."""
+def forget() -> int:
+    """Delete keys and counts of starts that are more than a day past. Return how many.
+
+    At most FORGOTTEN_AT_ONCE of each.
+    """
     day_ago = Now() - timedelta(days=1)
-    _delete_some(ClientSecret.objects.filter(expires_at__lt=day_ago))
-    _delete_some(StartCount.objects.filter(hour__lt=day_ago))
+    old = ClientSecret.objects.filter(expires_at__lt=day_ago), StartCount.objects.filter(hour__lt=day_ago)
+    return sum(_delete_some(rows) for rows in old)
 
 
-def _delete_some(rows: QuerySet[Any]) -> None:
+def _delete_some(rows: QuerySet[Any]) -> int:
     ids = list(rows.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE])  # a DELETE takes no bound
-    rows.filter(pk__in=ids).delete()
+    return rows.filter(pk__in=ids).delete()[0]
 
 
 def client_address(headers: Mapping[str, str], peer: str) -> str:

@@ -21,6 +21,7 @@ from django.conf import settings
 from sessions_app import metrics
 from sessions_app.admission import Refusal
 from sessions_app.bridge import Bridge, Connect
+from sessions_app.client_secrets import forget
 from sessions_app.draining import Drain
 from sessions_app.effects import Fact
 from sessions_app.gate import Gate
@@ -181,7 +182,7 @@ class CallRegistry:
         self._reaper.look(own=call_ids, now=time.monotonic())
         if time.monotonic() >= self._leftovers_due:
             self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY_S
-            for sweep in (settle_leftovers, mark_left_tools, enqueue_left):
+            for sweep in (settle_leftovers, mark_left_tools, enqueue_left, forget):
                 _swept(sweep)
         return moved, restored
 

@@ -122,6 +122,7 @@ KEYS = [
     (404, "model_not_found", "key_unknown"),
     (429, "rate_limited", "key_rate"),
     (429, "busy", "key_busy"),
+    (429, "budget", "close_4430"),
     (503, "upstream_not_configured", "key_upstream"),
     (500, "server_error", "key_other"),
 ]

@@ -20,7 +20,7 @@ export class NoCall extends Error {
 function keyProblem(status, code) {
   if (status === 403) return "key_origin";
   if (status === 404) return "key_unknown";
-  if (status === 429) return code === "busy" ? "key_busy" : "key_rate";
+  if (status === 429) return { busy: "key_busy", budget: "close_4430" }[code] ?? "key_rate";
   return status === 502 || status === 503 ? "key_upstream" : "key_other";
 }
 
