@@ -33,6 +33,7 @@ from agents_app.models import (
     Tool,
     Voice,
 )
+from agents_app.practice.models import Patient
 from agents_app.publishing import publish
 from agents_app.sealing import seal
 from tests.make import answering, make_agent, make_clinic, make_user
@@ -544,3 +545,20 @@ def test_login_saved_while_its_password_is_set_keeps_the_newer_password(client: 
 
     person.refresh_from_db()
     assert (person.first_name, person.check_password("another horse battery")) == ("Maya", True)
+
+
+def test_patient_who_is_registered_already_is_told_beside_the_form_whether_added_or_changed(
+    manager: Client, clinic: Clinic
+):
+    known, other = make_patient(clinic), make_patient(clinic, first_name="Robin")
+    fields = ("first_name", "last_name", "date_of_birth", "phone")
+    same = {name: getattr(known, name) for name in fields} | {"clinic": clinic.pk, "email": "", "notes": ""}
+
+    added = manager.post(reverse("admin:practice_patient_add"), same | {"first_name": known.first_name.upper()})
+    changed = manager.post(page(other), same)
+
+    told = "This patient is registered already."
+    assert (added.status_code, changed.status_code) == (200, 200)
+    assert told in added.content.decode()
+    assert told in changed.content.decode()
+    assert Patient.objects.count() == 2

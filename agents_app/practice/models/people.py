@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import models
@@ -75,12 +75,20 @@ class Patient(models.Model):
 
         A name is written whole, with its key, and a phone with its own; neither when something else is.
         """
-        self.name_key = name_key(self.first_name, self.last_name)
-        self.phone_digits = phone_digits(self.phone) or ""
+        self._make_keys()
         if update_fields is not None:
             named = set(update_fields)
             update_fields = named.union(*(whole for whole in KEYED_TOGETHER if named & whole))
         super().save(*args, update_fields=update_fields, **kwargs)
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        """Find a patient who is registered already, by columns that no form holds: the keys, and a fixed clinic."""
+        self._make_keys()
+        super().validate_constraints(exclude=set(exclude or ()) - {"clinic", "name_key", "phone_digits"})
+
+    def _make_keys(self) -> None:
+        self.name_key = name_key(self.first_name, self.last_name)
+        self.phone_digits = phone_digits(self.phone) or ""
 
 
 class LookupAttempt(models.Model):
