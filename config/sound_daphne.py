@@ -23,6 +23,8 @@ if "twisted.internet.reactor" not in sys.modules:  # as a test runner's may be
 from daphne.server import Server, reactor
 from daphne.ws_protocol import WebSocketProtocol
 
+CLOSE_ANSWER_S = 5  # autobahn waits 1 s, and drops what is still on its way to a slow caller, the close too
+
 LOOP: asyncio.AbstractEventLoop = reactor._asyncioEventloop
 
 
@@ -34,6 +36,7 @@ class SoundServer(Server):  # type: ignore[misc]  # it has no types
 
     def _ready(self) -> None:
         self.ws_factory.protocol = SoundProtocol
+        self.ws_factory.closeHandshakeTimeout = CLOSE_ANSWER_S
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] != "websocket":

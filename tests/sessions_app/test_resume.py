@@ -16,10 +16,12 @@ from websockets.exceptions import ConnectionClosed
 from agents_app.models import Agent
 from sessions_app import resuming
 from sessions_app.models import CallSession, Event, Item, Place
+from tests.faults.proxy import running_proxy
 from tests.pages import Page, busy_practice
 from tests.servers import ORIGIN, Server, ended_call, eventually, in_thread, new_key, running_server
 
 RACERS, RACES = 10, 5  # on each server
+STANDS_STILL_S = 2.0
 GREETING = "Hello, this is the clinic. I am an automated assistant."
 
 
@@ -208,6 +210,20 @@ async def test_page_that_never_comes_back_gives_its_place_back(uvicorn: Server, 
 
     assert (taken, left, again.resume_until) == (1, 0, held.resume_until)
     assert len(standin.sessions) == 1
+
+
+async def test_caller_on_a_line_that_stands_still_reads_later_how_the_call_ended(server: Server, agent: Agent):
+    async with server.upstream(speech=False), running_proxy(server.port) as line:
+        page = await in_call(server, agent, port=line.port)
+        line.stall()
+        await in_thread(CallSession.objects.ask_to_stop)
+        await ended_call(agent)
+        await asyncio.sleep(STANDS_STILL_S)  # the fault lasts this long
+        line.resume()
+        with pytest.raises(ConnectionError):
+            await page.kind("no such event")
+
+    assert page.close_code == 1000
 
 
 async def test_caller_who_does_not_know_our_own_events_cannot_come_back(uvicorn: Server, agent: Agent):
