@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from agents_app.practice.models import Task
 from agents_app.practice.tasks import leave_task
 from agents_app.tools import registered_tools
+from sessions_app.call.ending import BY_WEIGHT
 from sessions_app.cost import add_transcription_usage, add_usage
 from sessions_app.effects import CallEnded
 from sessions_app.fact_rows import store
@@ -40,8 +41,6 @@ _COUNTED_BY = {
     "response.done": add_usage,
     "conversation.item.input_audio_transcription.completed": add_transcription_usage,
 }
-# The order in which several are told, as for a call that ends by itself.
-_BY_WEIGHT = ("booked", "rescheduled", "cancelled", "message")
 
 
 class Reaper:
@@ -170,4 +169,4 @@ def _outcome(session: CallSession) -> str:
     done = ToolCall.objects.filter(session=session, status=ToolCall.Status.OK).values_list("name", flat=True)
     specs = registered_tools()
     outcomes = {specs[name].outcome for name in done if name in specs}
-    return next((name for name in _BY_WEIGHT if name in outcomes), CallSession.Outcome.FAILED)
+    return next((name for name in BY_WEIGHT if name in outcomes), CallSession.Outcome.FAILED)

@@ -18,10 +18,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from agents_app.models import digest
+from sessions_app.call.ending import RESUME_S
 from sessions_app.models import CallSession
 from sessions_app.models.calls import lease
-
-RESUME_SECONDS = 60  # for a caller who is gone to come back
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def kept(token: str) -> None:
 
 
 def hold(token: str) -> None:
-    """The caller that had this token is gone: from now on, and no later, it has `RESUME_SECONDS` to come back."""
-    _told(token).filter(resume_until=None).update(resume_until=Now() + timedelta(seconds=RESUME_SECONDS))
+    """The caller that had this token is gone: from now on, and no later, it has `RESUME_S` to come back."""
+    _told(token).filter(resume_until=None).update(resume_until=Now() + timedelta(seconds=RESUME_S))
 
 
 def _told(token: str) -> models.QuerySet[CallSession]:

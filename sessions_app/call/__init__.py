@@ -168,7 +168,7 @@ class Call:
         return effects + ending.finished(state, at)
 
     def next_tick(self) -> float | None:
-        """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is."""
+        """Return when `tick` is due at the latest, on the clock of `now`; None when nothing is timed."""
         state = self._state
         times = (
             ending.next_tick(state),

@@ -196,14 +196,14 @@ def close(state: CallState, at: int) -> list[Effect]:
     return [*effects, Record(fact), HangUp(state.life.code, state.life.reason, state.life.error_code)]
 
 
-_BY_WEIGHT = ("booked", "rescheduled", "cancelled", "message")
+BY_WEIGHT = ("booked", "rescheduled", "cancelled", "message")  # of several, the first is what the call came to
 
 
 def outcome(state: CallState) -> str:
     """Return what the call came to, by rule from what its tools did."""
     if state.floor.alarm is not None:
         return "emergency"
-    for name in _BY_WEIGHT:
+    for name in BY_WEIGHT:
         if name in state.functions.outcomes:
             return name
     if state.life.reason in ("upstream", "refused", "internal", "interrupted", "bad_message"):

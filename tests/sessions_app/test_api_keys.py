@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from agents_app.models import Agent, ApiToken
 from agents_app.practice.models import Task
+from sessions_app.cost import TOKEN_KINDS
 from sessions_app.models import ClientSecret, LedgerPeriod, Place, Price, StartCount
 from tests.make import make_agent, make_clinic, make_user
 from tests.servers import ORIGIN, live_agent
@@ -47,6 +48,13 @@ def error_of(response: HttpResponse) -> tuple[int, str, str | None]:
     error = json.loads(response.content)["error"]
     assert sorted(error) == ["code", "message", "param", "type"]
     return response.status_code, error["code"], error["param"]
+
+
+def price(agent: Agent) -> None:
+    """Say what the agent's model costs: the migrations' prices are there or not."""
+    assert agent.live_version is not None
+    model = agent.live_version.content["model"]["name"]
+    Price.objects.update_or_create(model=model, valid_from="2026-01-01", defaults=dict.fromkeys(TOKEN_KINDS, 4))
 
 
 def test_page_of_the_clinic_is_given_a_key_as_openai_answers():
@@ -271,7 +279,7 @@ def test_no_key_is_given_while_all_places_are_taken():
 
 def test_no_key_is_given_while_a_cap_leaves_no_room_and_the_staff_is_told_once():
     clinic = make_clinic(daily_cap_usd=Decimal("0.01"), phone="+1 555 0177")
-    live_agent(clinic, public_name="lexi")
+    price(live_agent(clinic, public_name="lexi"))
     LedgerPeriod.objects.make(clinic, timezone.now().astimezone(clinic.zone).date())
 
     answers = [ask(), ask()]
@@ -283,11 +291,10 @@ def test_no_key_is_given_while_a_cap_leaves_no_room_and_the_staff_is_told_once()
 
 
 def test_cap_with_room_costs_no_key_and_one_on_a_model_without_a_price_does():
-    clinic = make_clinic(monthly_cap_usd=Decimal(100))
-    agent = live_agent(clinic, public_name="lexi")
+    agent = live_agent(make_clinic(monthly_cap_usd=Decimal(100)), public_name="lexi")
+    price(agent)
     priced = ask().status_code
-    assert agent.live_version is not None
-    Price.objects.filter(model=agent.live_version.content["model"]["name"]).delete()
+    Price.objects.all().delete()
 
     assert (priced, error_of(ask())) == (200, (429, "budget", None))
 

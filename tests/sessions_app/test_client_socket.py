@@ -182,15 +182,21 @@ async def test_close_waits_no_longer_than_it_may_for_a_peer_that_says_nothing():
 
 
 async def test_peer_that_says_its_close_and_keeps_the_connection_is_let_go():
+    gone = asyncio.Event()
+
     async def lingering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(_accepted(await reader.readuntil(b"\r\n\r\n")))
         writer.write(Frame(Opcode.CLOSE, b"\x03\xe9").serialize(mask=False))
-        await reader.read()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65_536):
+                pass
         writer.close()
+        gone.set()
 
-    async with _listening(lingering) as port:
+    async with _listening(lingering) as port, asyncio.timeout(WAIT_S):
         socket = await opened(port, ping_timeout_s=WAIT_S * 2)
         await heard(socket)  # within WAIT_S: a ping would be waited for longer
+        await gone.wait()
 
     assert socket.close_code == 1001
 
@@ -265,6 +271,8 @@ async def test_tls_is_checked_and_carries_messages(tmp_path: Path):
 
 
 async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
+    gone = asyncio.Event()
+
     async def closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nRetry-After: 7\r\n\r\nbusy")
@@ -276,8 +284,10 @@ async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.01)
-        await reader.read()  # and it stays open, as servers keep connections
+        with contextlib.suppress(ConnectionError):
+            await reader.read()  # and it stays open, as servers keep connections
         writer.close()
+        gone.set()
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -291,6 +301,7 @@ async def test_answer_that_is_no_welcome_is_told_as_what_it_is():
     async with _listening(in_pieces) as port, asyncio.timeout(WAIT_S):
         with pytest.raises(InvalidStatus) as unauthorized:
             await opened(port)
+        await gone.wait()
     async with _listening(endless) as port, asyncio.timeout(WAIT_S):
         with pytest.raises(InvalidHandshake):
             await opened(port)

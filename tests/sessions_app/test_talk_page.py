@@ -174,7 +174,7 @@ def test_every_sentence_that_the_script_asks_for_is_there_and_no_other() -> None
     problems -= {"microphone_lost", "microphone_ready"}
     codes = re.search(r"CLOSE_CODES = \[([\d, ]+)\]", source)
     hints = set(re.findall(r'hint(?:: |\()"(\w+)"', source))
-    named = set(re.findall(r"(?:texts|button|misc|captions|status|hint)\.(\w+)", source))
+    named = set(re.findall(r"\b(?:texts|button|misc|captions|status|hint)\.(?=(\w+))", source))
     named |= set(re.findall(r"\w+", " ".join(re.findall(r"\{ (.*) \} = this\.texts;", source))))
     buttons = set(re.findall(r"\w+", " ".join(re.findall(r"texts\.button\[(.*)\]", source))))
     quoted = set(re.findall(r'"(\w+)"', source))
