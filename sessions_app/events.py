@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import pybase64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# How the service spells sound.
+# How sound is spelled: by the service without spaces, by a relay in Python perhaps with them.
 _AUDIO_DELTA, _AUDIO_DELTA_WITHIN = '"response.output_audio.delta"', 200
-_DELTA_KEY, _EVENT_ID_KEY, _HOLE = '"delta":"', '"event_id":"', "~"
+_COMPACT_KEYS, _SPACED_KEYS, _HOLE = ('"delta":"', '"event_id":"'), ('"delta": "', '"event_id": "'), "~"
 _MAX_ENVELOPE_CHARS, _ENVELOPES_KEPT = 500, 1024  # one for each item that is being spoken
 
 
@@ -350,10 +350,11 @@ def _usual_sound(text: str | bytes) -> AudioDelta | None:
 
     The deltas of an item differ in their sound and their id. Both are cut out, and what is left is read once.
     """
-    if not isinstance(text, str) or text.find(_AUDIO_DELTA, 0, _AUDIO_DELTA_WITHIN) < 0 or "\\" in text:
+    if not isinstance(text, str) or (named := text.find(_AUDIO_DELTA, 0, _AUDIO_DELTA_WITHIN)) < 0 or "\\" in text:
         return None
-    encoded, around = _cut_out(text, _DELTA_KEY)
-    event_id, around = _cut_out(around, _EVENT_ID_KEY)
+    delta_key, event_id_key = _SPACED_KEYS if text[named - 1] == " " else _COMPACT_KEYS
+    encoded, around = _cut_out(text, delta_key)
+    event_id, around = _cut_out(around, event_id_key)
     # Not printable is what JSON refuses, and the hole would hide it; the sound is looked at in any case.
     if not encoded or not event_id or not event_id.isprintable() or len(around) > _MAX_ENVELOPE_CHARS:
         return None

@@ -176,15 +176,16 @@ def test_any_text_about_an_audio_delta_is_read_as_json_reads_it(
         assert read(text, short=True) == read(text, short=False)
 
 
-def test_usual_audio_delta_goes_the_short_way_in_any_order_of_its_fields():
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_usual_audio_delta_goes_the_short_way_in_any_order_of_its_fields(spacing: tuple[str, str]):
     sound_text = b64encode(bytes(1920)).decode()
     first = {**DELTA, "delta": sound_text}
     last = {"delta": sound_text, **{name: value for name, value in DELTA.items() if name != "delta"}}
     expected = AudioDelta("event_1", "resp_1", "item_1", 0, 0, bytes(1920), sound_text)
 
     for event in (first, {"event_id": "event_1", **first}):
-        assert events._usual_sound(json.dumps(event, separators=(",", ":"))) == expected
-    assert events.parse(json.dumps(last, separators=(",", ":"))) == expected
+        assert events._usual_sound(json.dumps(event, separators=spacing)) == expected
+    assert events.parse(json.dumps(last, separators=spacing)) == expected
 
 
 def test_deltas_of_one_item_are_read_apart():
