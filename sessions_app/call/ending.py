@@ -165,9 +165,11 @@ def finished(state: CallState, at: int) -> list[Effect]:
 
 def _only_listening(state: CallState) -> bool:
     """Whether an ending call waits for nothing but its last words to be heard."""
+    if state.life.state != "ending":
+        return False
     busy = state.responses.active_id is not None or state.functions.waiting or state.life.caller_gone
     speaking = state.floor.speaking is not None or state.transcript.pending()
-    return state.life.state == "ending" and not busy and not speaking
+    return not busy and not speaking
 
 
 def close(state: CallState, at: int) -> list[Effect]:
