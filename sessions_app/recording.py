@@ -1,18 +1,13 @@
 """Owns the spool: a call's sound, written down with positions while the call goes on. Knows nothing of how it is
-encoded afterwards, and never lets a full disk or any other failure reach the call.
-
-It runs on the event loop: no thread, no query, no fsync; a frame costs a copy into a buffer.
+encoded afterwards, and never lets a slow disk, a full one or any other failure reach the call: see `spool_disk`.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 from uuid import UUID
 
+from sessions_app.spool_disk import SpoolDisk, SpoolFile
 from sessions_app.spool_format import (
     AGENT,
     CALLER,
@@ -25,12 +20,8 @@ from sessions_app.spool_format import (
     pack_record,
 )
 
-BUFFER_BYTES = 32 * 1024  # a third of a second of both sides; what a killed process loses at most, for each call
-
 SPOOL_DIRECTORY = "spool"  # below settings.DATA_DIR
 RECORDINGS_DIRECTORY = "recordings"
-
-logger = logging.getLogger(__name__)
 
 
 def spool_path(call_id: UUID, *, directory: Path) -> Path:
@@ -49,16 +40,17 @@ def call_of_spool(name: str) -> UUID | None:
 class Spool:
     """The sound of one call. Positions count from the beginning of the call, like an item's `started_ms`."""
 
-    def __init__(self, call_id: UUID, *, directory: Path, bytes_per_ms: int = 48, audio_format: str = "") -> None:
+    def __init__(
+        self, call_id: UUID, *, disk: SpoolDisk, directory: Path, bytes_per_ms: int = 48, audio_format: str = ""
+    ) -> None:
         """`audio_format` is the Realtime API's name; without it 48 bytes a millisecond mean PCM, and 8 mean mu-law.
 
         Nothing is written, and no file is made, before the first sound.
         """
         self.path = spool_path(call_id, directory=directory)
-        self.dropped = 0  # sounds and cuts that could not be written
-        self.broken = False
+        self._disk = disk
         self._format = _format_of(audio_format, bytes_per_ms)
-        self._file: BinaryIO | None = None
+        self._file: SpoolFile | None = None
         self._caller_end = 0
         self._reply = _Reply()
         self._parts: dict[str, tuple[int, int]] = {}  # items that were sent in parts: which one, and its beginning
@@ -78,7 +70,7 @@ class Spool:
         """The caller heard this much of the item: what follows of it is silence, and the next may begin at once."""
         item, heard = self._item(item_id), self._bytes(heard_ms - self._parts.get(item_id, (0, 0))[1])
         if self._file is not None:
-            self._write(pack_record(CUT, heard, item))
+            self._file.write(pack_record(CUT, heard, item))
         self._reply.cut(item, heard)
 
     def take_back(self, item_id: str, *, heard_ms: int) -> None:
@@ -88,14 +80,11 @@ class Spool:
         self._reply = _Reply()  # nothing sounds any more: what comes next begins when it comes
 
     def close(self) -> Path | None:
-        """Return the finished file, or None when nobody was heard. A broken spool keeps what was written before."""
-        if self._file is None:
+        """Return where the file will be, or None when nobody was heard. A broken spool keeps what came before."""
+        file, self._file = self._file, None
+        if file is None:
             return None
-        try:
-            self._file.close()
-        except OSError as error:
-            self._break(error)
-        self._file = None
+        file.close()
         return self.path
 
     def _item(self, item_id: str) -> bytes:
@@ -111,28 +100,10 @@ class Spool:
         length = len(pcm) - len(pcm) % self._format.bytes_per_sample
         for offset in range(0, length, MAX_SOUND_BYTES):
             sound = pcm[offset : min(offset + MAX_SOUND_BYTES, length)]
-            self._write(pack_record(kind, start + offset, item, sound))
-        return length
-
-    def _write(self, record: bytes) -> None:
-        if self.broken:
-            self.dropped += 1
-            return
-        try:
             if self._file is None:
-                self._file = _open(self.path, self._format)
-            self._file.write(record)
-        except OSError as error:
-            self.dropped += 1
-            self._break(error)
-
-    def _break(self, error: OSError) -> None:
-        """Write no more. What lies after a gap would have to be trusted, and a full disk must not be tried again."""
-        self.broken = True
-        logger.error("Spool broken", extra={"call": self.path.stem, "error": type(error).__name__})
-        if self._file is not None:
-            with suppress(OSError):  # what is still in the buffer fails once more
-                self._file.close()
+                self._file = self._disk.file(self.path, pack_header(self._format))
+            self._file.write(pack_record(kind, start + offset, item, sound))
+        return length
 
 
 class _Reply:
@@ -162,13 +133,3 @@ class _Reply:
 def _format_of(name: str, bytes_per_ms: int) -> AudioFormat:
     known = FORMATS[name] if name else next(each for each in FORMATS.values() if each.bytes_per_ms == bytes_per_ms)
     return known
-
-
-def _open(path: Path, audio_format: AudioFormat) -> BinaryIO:
-    """Open the file for its owner alone. A call that comes back to another process goes on in the same file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    file = open(descriptor, "wb", buffering=BUFFER_BYTES)  # noqa: SIM115 - it stays open as long as the call
-    if os.fstat(descriptor).st_size == 0:
-        file.write(pack_header(audio_format))
-    return file

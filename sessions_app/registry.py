@@ -1,6 +1,6 @@
 """The process's calls, which outlive their sockets. Begun by the first call: not every server has a lifespan.
 
-Owns the recorder, the tool gateway and the leases of its calls' places.
+Owns the recorder, the spools' disk, the tool gateway and the leases of its calls' places.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from sessions_app.opening import PROCESS, Opening, call_over
 from sessions_app.realtime import RealtimeConnection, Upstream, UpstreamFailed, open_connection
 from sessions_app.reaper import Reaper, mark_left_tools
 from sessions_app.recorder import Recorder
-from sessions_app.recording import SPOOL_DIRECTORY, Spool
+from sessions_app.recording import SPOOL_DIRECTORY, Spool, spool_path
 from sessions_app.refused_keys import noticing
 from sessions_app.reopening import reopen
 from sessions_app.resuming import Return
+from sessions_app.spool_disk import SpoolDisk
 from sessions_app.tasks import enqueue_left, enqueue_recording
 from sessions_app.threads import in_pool, in_thread
 from sessions_app.tool_gateway import ToolGateway
@@ -46,6 +47,8 @@ HEARTBEAT_S = 5.0  # of a lease of 30 s
 LEFTOVERS_EVERY_S = 60.0
 STOP_LOOK_S = 2.0  # staff who stop a call wait for it
 OPENERS = 1  # threads: each more of them at work takes its share of the interpreter from the calls' sound
+DISK_PATIENCE_S = 1.0  # for the sound of a call that has ended, on the thread that stores facts
+CLOSE_DISK_S = 5.0
 CLOSE_POOLS_S = 5.0
 MAX_OVER = 1000
 
@@ -53,7 +56,8 @@ MAX_OVER = 1000
 class CallRegistry:
     def __init__(self, *, connect: Connect = open_connection) -> None:
         self._connect = _counted(connect)
-        self._recorder = Recorder(on_ended=_follow)
+        self._disk = SpoolDisk()
+        self._recorder = Recorder(on_ended=self._follow)
         self._gateway = ToolGateway()
         self._ledger = Ledger()
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opening")
@@ -77,7 +81,8 @@ class CallRegistry:
     def begin(self, opening: Opening) -> Bridge:
         """Return the bridge of a new call, already running. It ends by itself, and gives its place back."""
         call_id = opening.context.call_id
-        spool = Spool(call_id, directory=settings.DATA_DIR / SPOOL_DIRECTORY) if opening.recording else None
+        directory = settings.DATA_DIR / SPOOL_DIRECTORY
+        spool = Spool(call_id, disk=self._disk, directory=directory) if opening.recording else None
         connect = noticing(self._connect, opening.context.clinic)
         facts = metrics.CountedFacts(self._put)
         rates = opening.brief.rates
@@ -279,6 +284,18 @@ class CallRegistry:
         for bridge in list(self._bridges.values()):
             bridge.stop("interrupted")
 
+    def _follow(self, session_id: UUID) -> None:
+        """What follows a call whose end is stored. An end that came late, from a journal, may have cost more."""
+        session = CallSession.objects.only("recording_kept", "cost_microusd").get(pk=session_id)
+        if session.recording_kept:
+            self._see_to_sound(session)
+        settle_late(session_id, session.cost_microusd or 0)
+
+    def _see_to_sound(self, session: CallSession) -> None:
+        """Have the sound encoded; of a disk that does not take it in time, the sweep for what was left sees to it."""
+        if self._disk.written(spool_path(session.pk, directory=settings.DATA_DIR / SPOOL_DIRECTORY), DISK_PATIENCE_S):
+            enqueue_recording(session)
+
     async def flush(self) -> None:
         """Wait until everything that has happened is stored."""
         await asyncio.to_thread(self._recorder.drain)
@@ -293,6 +310,7 @@ class CallRegistry:
         for thread in letting_go:
             thread.start()
         self._recorder.close()
+        self._disk.close(CLOSE_DISK_S)
         until = time.monotonic() + CLOSE_POOLS_S
         for thread in letting_go:
             thread.join(timeout=max(0.0, until - time.monotonic()))
@@ -320,14 +338,6 @@ def _swept(sweep: Callable[[], int]) -> None:
             logger.info("What was left has been put right", extra={"sweep": sweep.__name__, "count": swept})
     except Exception as error:
         logger.warning("A sweep failed", extra={"sweep": sweep.__name__, "error": type(error).__name__})
-
-
-def _follow(session_id: UUID) -> None:
-    """What follows a call whose end is stored. An end that came late, from a journal, may have cost more."""
-    session = CallSession.objects.only("recording_kept", "cost_microusd").get(pk=session_id)
-    if session.recording_kept:
-        enqueue_recording(session)
-    settle_late(session_id, session.cost_microusd or 0)
 
 
 _registry: CallRegistry | None = None

@@ -17,7 +17,8 @@ MAX_SOUND_BYTES = 1 << 20  # of one record; longer sound is written as several
 MAX_ITEM_BYTES = 255  # the length of an item's id is one byte
 
 _HEADER = struct.Struct("<8sI16s")  # magic, bytes a millisecond, name of the format
-_RECORD = struct.Struct("<IIBBQ")  # checksum of all that follows, length of the sound, kind, length of the id, number
+_CHECKSUM = struct.Struct("<I")  # of all that follows in the record
+_HEAD = struct.Struct("<IBBQ")  # length of the sound, kind, length of the id, number
 
 CALLER, AGENT, CUT = 1, 2, 3
 
@@ -59,8 +60,8 @@ def pack_header(audio_format: AudioFormat) -> bytes:
 
 
 def pack_record(kind: int, number: int, item: bytes = b"", sound: bytes = b"") -> bytes:
-    head = _RECORD.pack(0, len(sound), kind, len(item), number)[4:] + item
-    return struct.pack("<I", zlib.crc32(sound, zlib.crc32(head))) + head + sound
+    head = _HEAD.pack(len(sound), kind, len(item), number) + item
+    return b"".join((_CHECKSUM.pack(zlib.crc32(sound, zlib.crc32(head))), head, sound))
 
 
 def read_header(file: BinaryIO) -> AudioFormat:
@@ -77,11 +78,12 @@ def read_header(file: BinaryIO) -> AudioFormat:
 
 def read_records(file: BinaryIO) -> Iterator[SpoolRecord]:
     """Yield what was written whole; stop at the first record that was not."""
-    while len(raw := file.read(_RECORD.size)) == _RECORD.size:
-        checksum, sound_length, kind, item_length, number = _RECORD.unpack(raw)
+    while len(raw := file.read(_CHECKSUM.size + _HEAD.size)) == _CHECKSUM.size + _HEAD.size:
+        (checksum,) = _CHECKSUM.unpack_from(raw)
+        sound_length, kind, item_length, number = _HEAD.unpack_from(raw, _CHECKSUM.size)
         if sound_length > MAX_SOUND_BYTES:
             return
         body = file.read(item_length + sound_length)
-        if zlib.crc32(body, zlib.crc32(raw[4:])) != checksum:
+        if zlib.crc32(body, zlib.crc32(raw[_CHECKSUM.size :])) != checksum:
             return
         yield SpoolRecord(kind, number, body[:item_length], body[item_length:])

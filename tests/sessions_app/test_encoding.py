@@ -6,6 +6,7 @@ import uuid
 from array import array
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from sessions_app.encoding import LONGEST_MS, RATE, WINDOW_MS, Encoded, NothingRecorded, encode
 from sessions_app.recording import Spool
 from sessions_app.spool_format import CALLER, PCM, SpoolUnreadable, pack_header, pack_record
+from tests.spools import a_spool, finished
 
 LOUD, QUIET = 2000, 200  # of 32,768: a tone is above the first everywhere, silence below the second
 
 
-def make_spool(directory: Path, **fields: object) -> Spool:
-    return Spool(uuid.uuid4(), directory=directory, **fields)  # type: ignore[arg-type]
+def make_spool(directory: Path, **fields: Any) -> Spool:
+    return a_spool(uuid.uuid4(), directory, **fields)
 
 
 def tone(ms: int, *, hertz: int = 440, volume: int = 8000, rate: int = 24_000) -> bytes:
@@ -38,7 +40,7 @@ def g711(pcm: bytes, name: str) -> bytes:
 
 
 def encoded(spool: Spool) -> tuple[Encoded, Path]:
-    path = spool.close()
+    path = finished(spool)
     assert path is not None
     out_path = path.with_suffix(".m4a")
     return encode(path, out_path), out_path
@@ -174,7 +176,7 @@ def test_torn_tail_costs_only_what_was_torn(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     spool.caller(tone(500), at_ms=0)
     spool.caller(tone(500), at_ms=500)
-    path = spool.close()
+    path = finished(spool)
     assert path is not None
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -25,9 +25,10 @@ from sessions_app.journal_format import Entry
 from sessions_app.models import CallSession, LedgerEntry, Place, Price, Recording, ToolCall
 from sessions_app.models.calls import LEASE_SECONDS, OWNER_LOST
 from sessions_app.reaper import PROOF_S, Reaper, end_abandoned, mark_left_tools
-from sessions_app.recording import SPOOL_DIRECTORY, Spool
+from sessions_app.recording import SPOOL_DIRECTORY
 from tests.servers import live_agent
 from tests.sessions_app.make_facts import ended, said, seen
+from tests.spools import a_spool, finished
 
 pytestmark = pytest.mark.django_db
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
@@ -233,9 +234,9 @@ def test_what_the_tools_did_is_what_the_call_came_to():
 def test_sound_of_an_interrupted_call_is_encoded(settings: Any, tmp_path: Path):
     settings.DATA_DIR = tmp_path
     call = a_call(recording_kept=True)
-    spool = Spool(call.pk, directory=tmp_path / SPOOL_DIRECTORY)
+    spool = a_spool(call.pk, tmp_path / SPOOL_DIRECTORY)
     spool.caller(b"\x01\x00" * 2400, at_ms=0)
-    spool.close()
+    finished(spool)
 
     look_twice()
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import resource
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sessions_app.recording import BUFFER_BYTES, Spool
+from sessions_app.recording import Spool
 from sessions_app.spool_format import (
     A_LAW,
     AGENT,
@@ -23,12 +21,13 @@ from sessions_app.spool_format import (
     read_header,
     read_records,
 )
+from tests.spools import a_spool, finished
 
 MS = PCM.bytes_per_ms
 
 
-def make_spool(directory: Path, **fields: object) -> Spool:
-    return Spool(uuid.UUID(int=7), directory=directory / "spool", **fields)  # type: ignore[arg-type]
+def make_spool(directory: Path, **fields: Any) -> Spool:
+    return a_spool(uuid.UUID(int=7), directory / "spool", **fields)
 
 
 def sound(ms: int, *, value: int = 1) -> bytes:
@@ -36,8 +35,12 @@ def sound(ms: int, *, value: int = 1) -> bytes:
 
 
 def written(spool: Spool) -> tuple[AudioFormat, list[SpoolRecord]]:
-    path = spool.close()
+    path = finished(spool)
     assert path is not None
+    return read(path)
+
+
+def read(path: Path) -> tuple[AudioFormat, list[SpoolRecord]]:
     with path.open("rb") as file:
         return read_header(file), list(read_records(file))
 
@@ -45,17 +48,6 @@ def written(spool: Spool) -> tuple[AudioFormat, list[SpoolRecord]]:
 def places(spool: Spool, kind: int) -> list[tuple[float, float]]:
     """Return (position, length) of each sound of one side, in milliseconds."""
     return [(record.number / MS, len(record.sound) / MS) for record in written(spool)[1] if record.kind == kind]
-
-
-@contextmanager
-def full_disk(after: int) -> Iterator[None]:
-    """Let no file grow past `after` bytes: the kernel refuses the write, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (after, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_caller_sound_is_kept_as_it_came(tmp_path: Path) -> None:
@@ -216,26 +208,15 @@ def test_only_the_owner_may_read(tmp_path: Path) -> None:
 
     spool.caller(sound(40), at_ms=0)
 
-    assert spool.close() == tmp_path / "spool" / "00000000-0000-0000-0000-000000000007.spool"
+    assert finished(spool) == tmp_path / "spool" / "00000000-0000-0000-0000-000000000007.spool"
     assert spool.path.stat().st_mode & 0o777 == 0o600
     assert spool.path.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_frames_wait_in_a_bounded_buffer(tmp_path: Path) -> None:
-    spool = make_spool(tmp_path)
-
-    for n in range(100):
-        spool.caller(sound(40), at_ms=n * 40)
-
-    size = spool.path.stat().st_size
-    assert 100 * len(sound(40)) - 2 * BUFFER_BYTES < size < 100 * len(sound(40))
-    spool.close()
 
 
 def test_call_that_comes_back_goes_on_in_the_same_file(tmp_path: Path) -> None:
     first = make_spool(tmp_path)
     first.caller(sound(40), at_ms=0)
-    first.close()
+    finished(first)
 
     second = make_spool(tmp_path)
     second.caller(sound(40), at_ms=9000)
@@ -251,73 +232,11 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     assert spool.close() is None
 
 
-def test_full_disk_breaks_the_spool_and_not_the_call(tmp_path: Path) -> None:
-    spool = make_spool(tmp_path)
-
-    with full_disk(after=3 * BUFFER_BYTES):
-        for n in range(100):
-            spool.caller(sound(40), at_ms=n * 40)
-        path = spool.close()
-
-    assert spool.broken
-    assert path is not None
-    with path.open("rb") as file:
-        read_header(file)
-        kept = sum(1 for _ in read_records(file))
-    assert 0 < kept < 100
-    assert 0 < spool.dropped <= 100 - kept
-
-
-def test_disk_that_fills_at_the_end_is_no_error_either(tmp_path: Path) -> None:
-    spool = make_spool(tmp_path)
-    spool.caller(sound(40), at_ms=0)
-
-    with full_disk(after=100):
-        spool.close()
-
-    assert spool.broken
-
-
-def test_directory_that_cannot_be_made_breaks_the_spool_and_not_the_call(tmp_path: Path) -> None:
-    (tmp_path / "spool").write_text("a file stands where the directory should be")
-    spool = make_spool(tmp_path)
-
-    spool.caller(sound(40), at_ms=0)
-    spool.agent("item_1", sound(40), at_ms=0)
-    spool.cut("item_1", heard_ms=10)
-
-    assert spool.close() is None
-    assert (spool.broken, spool.dropped) == (True, 2)
-
-
-def test_broken_spool_logs_ids_and_types_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "spool").write_text("")
-    spool = make_spool(tmp_path)
-
-    for n in range(3):
-        spool.caller(sound(40), at_ms=n * 40)
-
-    [record] = caplog.records
-    assert record.getMessage() == "Spool broken"
-    assert (record.call, record.error) == (str(uuid.UUID(int=7)), "FileExistsError")  # type: ignore[attr-defined]
-
-
-def test_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
-    spool = make_spool(tmp_path)
-    spool.path.parent.mkdir()
-    spool.path.symlink_to(tmp_path / "elsewhere")
-
-    spool.caller(sound(40), at_ms=0)
-
-    assert spool.broken
-    assert not (tmp_path / "elsewhere").exists()
-
-
 def test_torn_tail_is_skipped(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     for n in range(3):
         spool.caller(sound(40, value=n + 1), at_ms=n * 40)
-    spool.close()
+    finished(spool)
     whole = spool.path.read_bytes()
     sizes = set()
 
@@ -334,7 +253,7 @@ def test_damaged_record_ends_the_reading(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     for n in range(3):
         spool.caller(sound(40, value=n + 1), at_ms=n * 40)
-    spool.close()
+    finished(spool)
     damaged = bytearray(spool.path.read_bytes())
     damaged[-41 * MS] ^= 1
     spool.path.write_bytes(damaged)

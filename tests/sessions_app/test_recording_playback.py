@@ -18,10 +18,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from sessions_app.encoding import encode
 from sessions_app.models import CallView
-from sessions_app.recording import Spool
 from sessions_app.views.recordings import MAX_PART_BYTES
 from tests.make import make_user
 from tests.sessions_app.test_recording_view import NAME, make_recording
+from tests.spools import a_spool, finished
 
 SECONDS = 300
 
@@ -56,11 +56,11 @@ async (address) => {
 def make_long_spool(directory: Path) -> Path:
     """Leave noise on both sides: it does not compress, so the file has several parts."""
     noise = array("h", random.Random(1).choices(range(-9000, 9000), k=24_000)).tobytes()
-    spool = Spool(uuid.uuid4(), directory=directory)
+    spool = a_spool(uuid.uuid4(), directory)
     for second in range(SECONDS):
         spool.caller(noise, at_ms=second * 1000)
         spool.agent("item_1", noise, at_ms=second * 1000)
-    path = spool.close()
+    path = finished(spool)
     assert path is not None
     return path
 

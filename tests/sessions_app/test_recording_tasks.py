@@ -11,10 +11,13 @@ from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from agents_app.models import AgentVersion
+from sessions_app import registry as registry_module
 from sessions_app.models import CallSession, Recording
-from sessions_app.recording import Spool
+from sessions_app.recording import spool_path
 from sessions_app.tasks import encode_recording, enqueue_left, enqueue_recording
 from tests.make import make_agent
+from tests.sessions_app.make_facts import ended, seen
+from tests.spools import a_spool, finished, standing_still
 
 pytestmark = pytest.mark.django_db
 
@@ -41,11 +44,39 @@ def make_call(*, kept: bool = True) -> CallSession:
 
 def speak(call: CallSession, directory: Path) -> Path:
     """Leave the spool of a call of one second."""
-    spool = Spool(call.pk, directory=directory / "spool")
+    spool = a_spool(call.pk, directory / "spool")
     spool.caller(SECOND, at_ms=0)
-    path = spool.close()
+    path = finished(spool)
     assert path is not None
     return path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sound_is_encoded_when_it_is_on_the_disk_and_else_left_to_the_sweep(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registry_module, "DISK_PATIENCE_S", 0.1)
+    registry = registry_module.CallRegistry()
+    stuck, other = make_call(), make_call()
+
+    def end(call: CallSession) -> None:
+        spool = a_spool(call.pk, data_dir / "spool", disk=registry._disk)
+        spool.caller(SECOND, at_ms=0)
+        spool.close()
+        for fact in (ended(), seen(1)):  # what follows an end is done before the next batch is begun
+            registry.recorder.put(call.pk, fact)
+            assert registry.recorder.drain()
+
+    try:
+        with standing_still(spool_path(stuck.pk, directory=data_dir / "spool")):
+            end(stuck)
+        end(other)
+    finally:
+        registry.close()
+
+    stuck.refresh_from_db()
+    assert stuck.state == CallSession.State.ENDED
+    assert list(Recording.objects.values_list("session", flat=True)) == [other.pk]
 
 
 def run_worker() -> None:
