@@ -12,10 +12,11 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from agents_app.data_classes import DataClass, data_class
 from agents_app.session_config import TRANSCRIPTION_MODEL
+from sessions_app import many_rows
 from sessions_app.cost import cost_microusd
 from sessions_app.effects import CallEnded, EventSeen, Fact, ItemSaved, StateChanged
 from sessions_app.journal_format import Entry
@@ -68,7 +69,7 @@ def _clean(value: Any) -> Any:
 def store(entries: Sequence[Entry]) -> None:
     """Store all of it, or nothing: raises what the database raises, and KeyError for a call that has no row."""
     with transaction.atomic():
-        calls = _locked({entry.session_id for entry in entries if not isinstance(entry.fact, EventSeen)})
+        calls = _locked({entry.session_id for entry in entries if isinstance(entry.fact, StateChanged | CallEnded)})
         _store_events(entries)
         _store_items(entries)
         changes: dict[UUID, dict[str, Any]] = {}
@@ -90,41 +91,29 @@ def takes_writes(session_id: UUID) -> bool:
 
 def _store_events(entries: Iterable[Entry]) -> None:
     rows = [
-        Event(session_id=entry.session_id, **storable(Event, vars(entry.fact)))
+        {"session": _key(entry), **storable(Event, vars(entry.fact))}
         for entry in entries
         if isinstance(entry.fact, EventSeen)
     ]
     if rows:
-        Event.objects.bulk_create(rows, ignore_conflicts=True)
-
-
-_ITEM_FIELDS = ["revision", *(name for name in ItemSaved.__dataclass_fields__ if name != "item_id")]
+        many_rows.insert(Event, rows)
 
 
 def _store_items(entries: Iterable[Entry]) -> None:
     """Store each item as its latest fact tells it, unless the row was told so by a later one."""
-    latest: dict[tuple[UUID, str], Item] = {}
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in sorted(entries, key=lambda entry: entry.revision):
         if isinstance(entry.fact, ItemSaved):
-            values = storable(Item, vars(entry.fact))
-            row = Item(session_id=entry.session_id, revision=entry.revision, **values)
-            latest[entry.session_id, row.item_id] = row
-    if not latest:
-        return
-    known = _revisions(latest)
-    rows = [row for key, row in latest.items() if row.revision > known.get(key, -1)]
-    Item.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["session", "item_id"], update_fields=_ITEM_FIELDS
-    )
+            row = {"session": _key(entry), "revision": entry.revision, **storable(Item, vars(entry.fact))}
+            latest[row["session"], row["item_id"]] = row
+    if latest:  # in one order, whoever stores them: no two wait for each other
+        rows = [latest[key] for key in sorted(latest)]
+        many_rows.upsert(Item, rows, unique=("session", "item_id"), newer="revision")
 
 
-def _revisions(keys: Iterable[tuple[UUID, str]]) -> dict[tuple[UUID, str], int]:
-    """Return what is stored of these items. The lock on their calls keeps it so until the end of the transaction."""
-    session_ids, item_ids = {session_id for session_id, _ in keys}, {item_id for _, item_id in keys}
-    stored = Item.objects.filter(session_id__in=session_ids, item_id__in=item_ids)
-    return {
-        (session, item): revision for session, item, revision in stored.values_list("session_id", "item_id", "revision")
-    }
+def _key(entry: Entry) -> str:
+    """Return a call's key as its column holds it: not every database has a type for it."""
+    return str(entry.session_id) if connection.features.has_native_uuid_field else entry.session_id.hex
 
 
 @dataclass

@@ -29,7 +29,7 @@ LAYERS = {
         sessions_app.client_secrets sessions_app.client_socket sessions_app.demo_calls
         sessions_app.draining sessions_app.encoding
         sessions_app.fact_queue sessions_app.fact_rows sessions_app.fact_writer sessions_app.gate sessions_app.journal
-        sessions_app.ledger sessions_app.leg sessions_app.load sessions_app.metrics
+        sessions_app.ledger sessions_app.leg sessions_app.load sessions_app.many_rows sessions_app.metrics
         sessions_app.realtime sessions_app.recorder sessions_app.recording sessions_app.resuming sessions_app.review
         sessions_app.spool_disk sessions_app.standin sessions_app.threads sessions_app.tool_gateway
         """,
