@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import asyncioreactor
+from twisted.internet.main import installReactor
 
 from config.caller_frames import CLOSE_TOO_FAST, TAKER, CallerFrames
 from config.serving import new_event_loop
+from config.sound_reactor import SoundReactor
 from sessions_app.frame_heads import text_head
 
 if "twisted.internet.reactor" not in sys.modules:  # as a test runner's may be
-    asyncioreactor.install(new_event_loop())  # type: ignore[no-untyped-call]
+    installReactor(SoundReactor(new_event_loop()))  # type: ignore[no-untyped-call]
 
 from daphne.server import Server, reactor
 from daphne.ws_protocol import WebSocketProtocol
