@@ -22,6 +22,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django_tasks import task
+from django_tasks_db.models import DBTaskResult
 
 from sessions_app.models import CallSession, Recording
 from sessions_app.recording import RECORDINGS_DIRECTORY, SPOOL_DIRECTORY, call_of_spool, spool_path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEFT_AFTER = timedelta(seconds=60)  # whoever ends a call sees to its sound at once
+KILLED_AFTER = timedelta(hours=1)  # a worker needs a minute for the longest call
+MAX_KILLED = 3  # workers, over one recording: it may be what kills them
 MAX_SPOOLS = 1000  # of which one look takes note
 MAX_LEFT = 20  # whose sound is seen to in one look
 
@@ -56,15 +59,34 @@ def enqueue_recording(session: CallSession) -> Recording | None:
 
 
 def enqueue_left() -> int:
-    """Have the sound encoded of calls that ended with nobody to see to it. Return how many files there were."""
+    """Have the sound encoded that nobody saw to, or whose worker was killed. Return how many files there were."""
     directory = settings.DATA_DIR / SPOOL_DIRECTORY
     names = islice((entry.name for entry in os.scandir(directory)), MAX_SPOOLS) if directory.is_dir() else ()
     spools = {call_id for name in names if (call_id := call_of_spool(name)) is not None}
     ended = CallSession.objects.filter(state=CallSession.State.ENDED, ended_at__lt=Now() - LEFT_AFTER)
     left = list(ended.filter(pk__in=spools, recording=None)[:MAX_LEFT])
+    late = CallSession.objects.filter(
+        pk__in=spools,
+        recording__status=Recording.Status.WAITING,
+        recording__created_at__lt=Now() - KILLED_AFTER,
+    )
+    left += [session for session in late[:MAX_LEFT] if _is_nobodys(session)]
     for session in left:
         enqueue_recording(session)
     return len(left)
+
+
+def _is_nobodys(session: CallSession) -> bool:
+    """Whether no worker encodes a call's sound, or will. One that has killed several fails."""
+    arguments = {"args": [str(session.pk)], "kwargs": {}}
+    tasks = DBTaskResult.objects.filter(task_path=encode_recording.module_path, args_kwargs=arguments)
+    queued, begun = tasks.filter(status="READY"), tasks.filter(status="RUNNING")
+    if queued.exists() or begun.filter(started_at__gte=Now() - KILLED_AFTER).exists():
+        return False
+    if begun.count() < MAX_KILLED:
+        return True
+    _waiting(session.pk).update(status=Recording.Status.FAILED, error_code="WorkerKilled")
+    return False
 
 
 @task

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +230,49 @@ def test_sound_of_a_call_that_ended_with_nobody_to_see_to_it_is_found(data_dir: 
     assert found == [2, 0]
     assert [row.session_id for row in Recording.objects.all()] == [left.pk]
     assert [call_id for call_id, spool in spools.items() if not spool.exists()] == [not_kept.pk]
+
+
+def left_by_a_killed_worker(directory: Path) -> CallSession:
+    """A call whose worker began two hours ago, and is not there any more."""
+    call = make_call()
+    CallSession.objects.filter(pk=call.pk).update(state="ended", ended_at=timezone.now() - timedelta(hours=3))
+    speak(call, directory)
+    enqueue_recording(call)
+    Recording.objects.filter(session=call).update(created_at=timezone.now() - timedelta(hours=3))
+    kill(timezone.now() - timedelta(hours=2))
+    return call
+
+
+def kill(began: datetime) -> None:
+    """Let the worker that took what was queued be gone."""
+    DBTaskResult.objects.filter(status="READY").update(status="RUNNING", started_at=began)
+
+
+def test_sound_whose_worker_was_killed_is_given_to_another(data_dir: Path) -> None:
+    left_by_a_killed_worker(data_dir)
+
+    found = [enqueue_left(), enqueue_left()]
+    [queued] = DBTaskResult.objects.filter(status="READY")
+    encode_recording.call(*queued.args_kwargs["args"])
+
+    assert found == [1, 0]
+    assert Recording.objects.get().status == Recording.Status.READY
+
+
+def test_sound_that_a_worker_has_is_left_to_it(data_dir: Path) -> None:
+    left_by_a_killed_worker(data_dir)
+    enqueue_left()
+    kill(timezone.now() - timedelta(minutes=1))  # not yet, that is
+
+    assert enqueue_left() == 0
+
+
+def test_sound_that_kills_its_workers_fails_after_three(data_dir: Path) -> None:
+    left_by_a_killed_worker(data_dir)
+    for _ in range(2):
+        assert enqueue_left() == 1
+        kill(timezone.now() - timedelta(hours=2))
+
+    assert enqueue_left() == 0
+    recording = Recording.objects.get()
+    assert (recording.status, recording.error_code) == (Recording.Status.FAILED, "WorkerKilled")
