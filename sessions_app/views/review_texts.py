@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from sessions_app.models import CallSession, Recording
 
+SEEN_TO_WITHIN = timedelta(minutes=3)  # of its end: a call's sound has a row by then, if there is any
+
 
 def why_silent(session: CallSession, recording: Recording | None) -> str:
     """Return why there is nothing to hear: a reader must be able to tell a decision from a fault."""
-    if recording is not None and recording.status == Recording.Status.FAILED:
-        return _("It could not be prepared, and cannot be got back. What was said stands in the transcript.")
     if recording is not None or session.recording_kept:
-        if session.state != CallSession.State.ENDED:
-            return _("It is prepared when the call has ended.")
-        return _("It is being prepared. Load the page again in a minute.")
+        return _why_not_there(session, recording)
     if session.notice_answer == "declined":
         return _("The caller did not agree to it.")
     if session.notice_answer != "accepted":
         return _("The caller was shown no notice, so nothing was kept.")
     return _("The clinic did not keep the sound of calls at that time.")
+
+
+def _why_not_there(session: CallSession, recording: Recording | None) -> str:
+    """Return why sound that is to be kept cannot be heard."""
+    if session.state != CallSession.State.ENDED:
+        return _("It is prepared when the call has ended.")
+    if recording is None:
+        empty = session.ended_at is not None and session.ended_at < now() - SEEN_TO_WITHIN
+    else:
+        empty = recording.error_code == "NothingRecorded"
+    if empty:
+        return _("Nobody was heard in this call, or nothing could be written down.")
+    if recording is not None and recording.status == Recording.Status.FAILED:
+        return _("It could not be prepared, and cannot be got back. What was said stands in the transcript.")
+    return _("It is being prepared. Load the page again in a minute.")
 
 
 def texts(agent_name: str) -> dict[str, str]:

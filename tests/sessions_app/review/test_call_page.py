@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from agents_app.models import Clinic
 from agents_app.practice.models import Task
@@ -157,7 +158,7 @@ def test_tokens_are_shown_by_kind(clinic, staff):
     [
         ({"recording_kept": True}, Recording.Status.FAILED, "It could not be prepared"),
         ({"recording_kept": True}, Recording.Status.WAITING, "It is being prepared."),
-        ({"recording_kept": True}, None, "It is being prepared."),
+        ({"recording_kept": True}, None, "Nobody was heard in this call"),
         ({"recording_kept": True, "state": "live"}, None, "It is prepared when the call has ended."),
         ({"notice_answer": "declined"}, None, "The caller did not agree to it."),
         ({"notice_answer": ""}, None, "The caller was shown no notice"),
@@ -173,6 +174,19 @@ def test_a_call_without_sound_says_why(clinic, staff, fields, recording, reason)
 
     assert f"No sound. {reason}" in text_of(response)
     assert "<audio" not in response.content.decode()
+
+
+def test_the_sound_of_a_call_that_has_just_ended_is_being_prepared(clinic, staff):
+    call = make_call(clinic, recording_kept=True, ended_at=timezone.now())
+
+    assert "No sound. It is being prepared." in text_of(staff.get(f"/calls/{call.pk}/"))
+
+
+def test_a_call_whose_kept_sound_holds_no_voice_says_so(clinic, staff):
+    call = make_call(clinic, recording_kept=True)
+    make_recording(call, status=Recording.Status.FAILED, error_code="NothingRecorded")
+
+    assert "No sound. Nobody was heard in this call" in text_of(staff.get(f"/calls/{call.pk}/"))
 
 
 def test_a_call_with_sound_brings_its_peaks_and_its_address(clinic, staff):
