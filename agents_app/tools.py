@@ -39,7 +39,6 @@ class Then(StrEnum):
     ANSWER = "answer"  # the model speaks about it
     SILENT = "silent"  # the model learns of it and says nothing now
     HANG_UP = "hang_up"  # the model says goodbye, and the call ends when that was heard
-    HAND_OVER = "hand_over"  # a person takes over
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _handled(
         return _failed(error, trace_id)
     if outcome.patient_id is not None:
         CallPatient.objects.get_or_create(session_id=context.call_id, patient_id=outcome.patient_id)
-    return _succeeded(outcome, trace_id, committed=spec.writes)
+    return _succeeded(outcome, trace_id)
 
 
 def _check_values(recap: Recap, function_call: RunTool) -> None:
@@ -264,7 +264,7 @@ def _asked(recap: Recap, trace_id: UUID) -> ToolResult:
     return ToolResult(_envelope(error, trace_id), ok=False, recap=shown)
 
 
-def _succeeded(outcome: ToolOutcome, trace_id: UUID, *, committed: bool) -> ToolResult:
+def _succeeded(outcome: ToolOutcome, trace_id: UUID) -> ToolResult:
     if not isinstance(outcome.data, dict):  # a page of HTML would be read out as an answer
         raise TypeError
     output: dict[str, Any] = {"status": "ok", "data": _json_ready(outcome.data), "trace_id": str(trace_id)}
@@ -278,7 +278,6 @@ def _succeeded(outcome: ToolOutcome, trace_id: UUID, *, committed: bool) -> Tool
         then=outcome.then.value,
         patient_id=outcome.patient_id,
         card=outcome.card,
-        committed=committed,
         filled=outcome.filled,
     )
 

@@ -49,7 +49,6 @@ class ToolResult:
     patient_id: int | None = None
     card: tuple[tuple[str, str], ...] = ()
     recap: RecapShown | None = None  # of a dry run that could be done
-    committed: bool = False  # it was the run of a write, not its dry run
     filled: dict[str, str] = field(default_factory=dict)  # values that the tool supplied itself, and where from
 
 

@@ -223,7 +223,7 @@ def looked() -> ToolResult:
 
 def booked() -> ToolResult:
     output = {"status": "ok", "data": {"say": "Booked."}, "trace_id": "t"}
-    return ToolResult(output, ok=True, card=(("When", "Monday"),), committed=True)
+    return ToolResult(output, ok=True, card=(("When", "Monday"),))
 
 
 QUESTION = "I will book a cleaning on Monday at 10:30 AM. Shall I go ahead?"
